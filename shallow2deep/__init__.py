@@ -1,1 +1,39 @@
 """A few brush strokes to a good segmentation of a new microscopy data set."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AdaptConfig": "config",
+    "EnhancerTrainConfig": "config",
+    "FeatureSpec": "features",
+    "compute_features": "features",
+    "Forest": "forests",
+    "predict_probabilities": "forests",
+    "train_forest": "forests",
+    "adapt": "stages.target_run",
+    "enhancer_train": "stages.source_run",
+    "predict": "stages.prediction",
+}
+__all__ = sorted(_HOMES)
+
+if TYPE_CHECKING:
+    from shallow2deep.config import AdaptConfig as AdaptConfig
+    from shallow2deep.config import EnhancerTrainConfig as EnhancerTrainConfig
+    from shallow2deep.features import FeatureSpec as FeatureSpec
+    from shallow2deep.features import compute_features as compute_features
+    from shallow2deep.forests import Forest as Forest
+    from shallow2deep.forests import predict_probabilities as predict_probabilities
+    from shallow2deep.forests import train_forest as train_forest
+    from shallow2deep.stages.prediction import predict as predict
+    from shallow2deep.stages.source_run import enhancer_train as enhancer_train
+    from shallow2deep.stages.target_run import adapt as adapt
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: torch and numba take seconds to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -35,7 +35,5 @@ def blocks(shape: Sequence[int], block: Sequence[int], halo: Sequence[int]) -> I
         outer = tuple(
             slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(inner, halo, shape, strict=True)
         )
-        local = tuple(
-            slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
-        )
+        local = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
         yield Block(inner, outer, local)

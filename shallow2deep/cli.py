@@ -1,0 +1,216 @@
+"""The command line: reads arguments, calls the library, prints what came out."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from shallow2deep.errors import Shallow2DeepError
+
+# torch, numba and pydantic are imported by the commands that need them, so that --help is quick
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A few brush strokes to a good segmentation of a new microscopy data set.",
+    epilog="Exit codes: 0 done, 1 failed, 2 unusable input or settings, 3 run in use by another process, "
+    "130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).",
+)
+
+Run = Annotated[
+    Path, typer.Option("--run", help="folder for everything that is made; goes on where it stopped")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="any setting, e.g. --set enhancer.steps=500; repeatable"),
+]
+Axes = Annotated[
+    str | None, typer.Option(help="axes of the raw files, e.g. zyx or yxc; inferred if not given")
+]
+Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
+
+
+def _resolved(values: dict[str, Any], overrides: Sequence[str] | None) -> dict[str, Any]:
+    from shallow2deep.config import with_overrides
+
+    return with_overrides(values, overrides or ())
+
+
+@app.command("enhancer-train")
+def enhancer_train(
+    config: Annotated[Path, typer.Argument(help="settings in YAML; `s2d init` writes a first one")],
+    run: Run,
+    with_source_net: Annotated[
+        bool, typer.Option(help="also train the same network on raw, as a baseline")
+    ] = False,
+    set_: Set = None,
+) -> None:
+    """Train an enhancer on labelled source data: forests -> probabilities -> enhancer."""
+    from shallow2deep.config import EnhancerTrainConfig, read_yaml, validated
+    from shallow2deep.stages.source_run import enhancer_train as train
+
+    values = _resolved(read_yaml(config), set_)
+    if with_source_net:
+        values.setdefault("source_net", dict(values.get("enhancer") or {}))
+        values["source_net"].pop("boundary", None)
+    enhancer = train(validated(EnhancerTrainConfig, values, str(config)), run)
+    typer.echo(f"enhancer: {enhancer}")
+    typer.echo(f"curves:   tensorboard --logdir {run}")
+
+
+@app.command()
+def adapt(
+    run: Run,
+    config: Annotated[Path | None, typer.Argument(help="settings in YAML; flags override them")] = None,
+    raw: Annotated[list[str] | None, typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")] = None,
+    strokes: Annotated[
+        list[str] | None, typer.Option(help="0 unlabelled, 1 background, 2 foreground …")
+    ] = None,
+    enhancer: Annotated[
+        str | None, typer.Option(help="run of enhancer-train, or an enhancer's folder")
+    ] = None,
+    axes: Axes = None,
+    slices: Slices = None,
+    set_: Set = None,
+) -> None:
+    """Adapt to new data with strokes only: target forest -> enhanced."""
+    from shallow2deep.config import AdaptConfig, absolute_names, read_yaml, validated
+    from shallow2deep.stages.target_run import adapt as run_adapt
+
+    flags = {"raw": raw, "strokes": strokes, "axes": axes, "slices": slices}
+    given = absolute_names({k: v for k, v in flags.items() if v}, Path.cwd())
+    values = read_yaml(config) if config else {}
+    values["target"] = {**(values.get("target") or {}), **given}
+    if enhancer:
+        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
+    values = _resolved(values, set_)
+    folder = run_adapt(validated(AdaptConfig, values, str(config or "the command line")), run)
+    typer.echo(f"forest's maps: {folder.parent / 'target_forest'}")
+    typer.echo(f"enhanced maps: {folder}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="run of adapt, or a folder with a source net")],
+    raw: Annotated[list[str], typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")],
+    out: Annotated[Path, typer.Option(help="folder, or one file ending in .h5, .zarr or .tif")],
+    step: Annotated[str, typer.Option(help="forest or enhanced")] = "enhanced",
+    axes: Axes = None,
+    slices: Slices = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+) -> None:
+    """Apply a finished adaptation to further images of the target domain."""
+    from shallow2deep.config import RawData, validated
+    from shallow2deep.stages.prediction import predict as run_predict
+
+    data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
+    if step not in ("forest", "enhanced"):
+        raise typer.BadParameter(f"{step} is no step; give forest or enhanced")
+    for path in run_predict(model, data, out, step, device):  # type: ignore[arg-type]
+        typer.echo(path)
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[list[str], typer.Option(help="probability maps")],
+    labels: Annotated[list[str], typer.Option(help="dense labels, matched in order")],
+    valid: Annotated[
+        list[str] | None, typer.Option(help="masks; pixels where they are 0 do not count")
+    ] = None,
+    channel: Annotated[int, typer.Option(help="channel of the prediction; -1: the last")] = -1,
+    label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
+    label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
+    tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
+    out: Annotated[Path | None, typer.Option(help="also write the scores as JSON")] = None,
+) -> None:
+    """Score probability maps against dense labels."""
+    from shallow2deep.config import RawData, validated
+    from shallow2deep.io.atomic import write_json
+    from shallow2deep.stages.evaluation import evaluate as run_evaluate
+
+    def data(names: list[str], slices: str | None = None) -> RawData:
+        return validated(RawData, {"raw": names, "slices": slices}, "the command line")
+
+    scores = run_evaluate(
+        data(prediction),
+        data(labels, label_slices),
+        data(valid, label_slices) if valid else None,
+        channel,
+        label_value,
+        tolerance,
+    )
+    typer.echo(table(scores))
+    if out:
+        write_json(out, json.loads(json.dumps(scores).replace("NaN", "null")))
+        typer.echo(f"written: {out}")
+
+
+def table(scores: dict[str, dict[str, float]]) -> str:
+    """Scores as aligned text, a line per image."""
+    columns = ("dice", "iou", "precision", "recall", "average_precision", "soft_dice")
+    width = max(map(len, scores))
+    lines = [" " * width + "".join(f"{c.replace('average_precision', 'avg.prec.'):>11}" for c in columns)]
+    lines += [f"{name:<{width}}" + "".join(f"{s[c]:11.3f}" for c in columns) for name, s in scores.items()]
+    return "\n".join(lines)
+
+
+@app.command()
+def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
+    """Say which stages of a run are finished, and why others must run (again)."""
+    from shallow2deep.stages.status import status as run_status
+
+    found = run_status(run)
+    typer.echo(f"{run}: {found.command}")
+    for name, state in found.stages.items():
+        typer.echo(f"  {name:<15} {state.word}{f': {state.reason}' if state.reason else ''}")
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="file to write")] = Path("enhancer.yaml")) -> None:
+    """Write a commented configuration of enhancer-train for your own data."""
+    from shallow2deep.stages.template import write_template
+
+    typer.echo(f"written: {write_template(path)}; edit it, then: s2d enhancer-train {path} --run RUN")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for data, runs and results")] = Path("s2d-demo"),
+) -> None:
+    """Run everything on small images that come with the package; takes a few minutes."""
+    from shallow2deep.stages.demo import run_demo
+
+    result = run_demo(out)
+    typer.echo(table(result.scores))
+    for name, path in result.places.items():
+        typer.echo(f"{name + ':':<16}{path}")
+
+
+class _Handler(logging.Handler):
+    """Log lines on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def main() -> NoReturn:
+    """Entry point of `s2d`; errors of ours become one line and their exit code."""
+    logger = logging.getLogger("shallow2deep")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_Handler())
+    try:
+        app(standalone_mode=True)
+    except Shallow2DeepError as error:
+        typer.echo(f"s2d: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("s2d: stopped by Ctrl-C before any work was left unfinished", err=True)
+        sys.exit(130)
+    sys.exit(0)

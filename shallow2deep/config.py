@@ -1,0 +1,329 @@
+"""The settings: one frozen model per stage; unknown keys are refused with the nearest known one."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from shallow2deep.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
+
+
+C = TypeVar("C", bound=Settings)
+Names = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+Range = tuple[int, int]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Manifest(Settings):
+    """A CSV table that selects images: those whose file name starts with the `stem` of a row that fits."""
+
+    file: str
+    where: dict[str, str] = {}
+
+
+class RawData(Settings):
+    """Raw images, by name: `file.h5:key`, `file.zarr:key`, `file.tif`, `file.npy`, `folder/*.png`."""
+
+    raw: Names
+    axes: str | None = Field(None, description="axes of the raw files, e.g. zyx; inferred if not given")
+    voxel_size: tuple[float, ...] | None = Field(None, description="nm per spatial axis, e.g. [50, 4.6, 4.6]")
+    slices: str | tuple[int, ...] | None = Field(
+        None, description='z planes to use, e.g. "0:16" or [0, 7, 14]; all if not given'
+    )
+    manifest: Manifest | None = None
+    licence: str = Field("not stated", description="terms of the data; they go with everything trained on it")
+
+
+class SourceData(RawData):
+    """Raw images with dense labels, matched in order."""
+
+    labels: Names
+    label_axes: str | None = None
+    label_values: Literal["instances", "classes"] = Field(
+        "instances", description="instances: every value > 0 is the one foreground class; classes: 0, 1, 2 …"
+    )
+
+
+class TargetData(RawData):
+    """Raw images with strokes, matched in order."""
+
+    strokes: Names
+    stroke_axes: str | None = None
+    stroke_classes: dict[int, int] | None = Field(
+        None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"
+    )
+
+
+class FeatureSettings(Settings):
+    """The filter bank, in ilastik's terms."""
+
+    scales: tuple[float, ...] = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
+    filters: tuple[str, ...] | None = Field(None, description="ilastik's filter names; all six if not given")
+    offset: float = Field(0.0, description="filters see (raw - offset) / scale")
+    scale: float = Field(1.0, gt=0)
+
+
+class TreeSettings(Settings):
+    """How a forest is grown."""
+
+    n_trees: Positive = 100
+    max_depth: Positive | None = None
+    min_samples_leaf: Positive = 1
+
+
+class StrokeSettings(Settings):
+    """What simulated strokes look like; every pair is a range from which each forest draws its own value."""
+
+    images: Range = Field((1, 3), description="images, or planes of a volume, that are painted on")
+    view: Positive = Field(1024, description="side of the part of an image that is painted on, pixels")
+    count: Range = Field((1, 12), description="strokes per class and image, log-uniform")
+    imbalance: float = Field(3.0, ge=1, description="the classes' counts differ by up to this factor")
+    length: Range = Field((15, 90), description="pixels")
+    width: Range = Field((1, 5), description="pixels")
+
+
+class ForestsSettings(Settings):
+    """The source forests."""
+
+    count: Positive = Field(64, description="forests for training")
+    validation_count: Positive = Field(8, description="further forests, for validation alone")
+    strategies: dict[str, float] = Field(
+        {"simulated_strokes": 1.0}, description="sampling strategies and their shares of the forests"
+    )
+    stage_size: Positive = Field(
+        16, description="staged strategies: forest i goes on from forest i - stage_size"
+    )
+    trees: Range = Field((30, 120), description="trees per forest, drawn log-uniformly")
+    depths: tuple[Positive | None, ...] = Field(
+        (None, None, 12, 8), description="maximal depth, drawn from these"
+    )
+    patch: tuple[Positive, ...] = Field((256, 256), description="region that patch strategies sample from")
+    points: Positive = Field(2000, description="pixels per class that point strategies take")
+    fraction: Fraction = Field(0.1, description="share of a patch that staged strategies add")
+    strokes: StrokeSettings = StrokeSettings()
+
+
+class ProbabilitiesSettings(Settings):
+    """The pool of probability maps that the enhancer is trained on."""
+
+    patches: Positive = 160
+    validation_patches: Positive = 24
+    patch: tuple[Positive, ...] = (512, 512)
+    forests_per_patch: Positive = 6
+    max_gigabytes: float = Field(4.0, gt=0, description="the pool is refused if it would get larger")
+
+
+class NetworkSettings(Settings):
+    """A U-Net."""
+
+    features: Positive = Field(24, description="channels at the first level; doubled at each level below")
+    depth: Positive = Field(4, description="number of poolings")
+    stem: Literal[1, 2, 4] = Field(
+        2, description="the first convolution reduces the resolution by this factor"
+    )
+
+
+class AugmentSettings(Settings):
+    """Changes to a training sample; each probability is that of the change being made at all."""
+
+    elastic: Fraction = 0.5
+    zoom: tuple[float, float] = (0.75, 1.33)
+    temperature: Fraction = Field(0.6, description="contrast and offset of the log-odds")
+    noise: Fraction = 0.3
+    blur: Fraction = 0.3
+    dropout: Fraction = Field(0.3, description="regions replaced by a constant")
+
+
+class TrainingSettings(Settings):
+    """The training of one network."""
+
+    network: NetworkSettings = NetworkSettings()
+    augment: AugmentSettings = AugmentSettings()
+    patch: tuple[Positive, ...] = (256, 256)
+    batch: Positive = 8
+    steps: Positive = 2500
+    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    validate_every: Positive = 250
+    patience: Positive = Field(8, description="validations without a better score after which training ends")
+    checkpoint_every: Positive = 250
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor computes in it"
+    )
+    workers: int = Field(
+        1, ge=0, description="processes that prepare samples; the result is the same for any"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
+
+
+class EnhancerSettings(TrainingSettings):
+    """The enhancer."""
+
+    boundary: bool = Field(False, description="a second output: the boundaries of the labelled instances")
+
+
+class EnhancerTrainConfig(Settings):
+    """All settings of `s2d enhancer-train`."""
+
+    seed: int = Field(0, ge=0)
+    name: str = "enhancer"
+    ndim: Literal[2, 3] = Field(2, description="2: planes are images of their own; 3: volumes")
+    classes: tuple[str, ...] = Field(("background", "foreground"), min_length=2)
+    sources: tuple[SourceData, ...] = Field(min_length=1)
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of each source's images, the last ones, that is held out for validation"
+    )
+    features: FeatureSettings = FeatureSettings()
+    forests: ForestsSettings = ForestsSettings()
+    probabilities: ProbabilitiesSettings = ProbabilitiesSettings()
+    enhancer: EnhancerSettings = EnhancerSettings()
+    source_net: TrainingSettings | None = Field(
+        None, description="also train the same network on the source's raw, as a baseline"
+    )
+    jobs: int = Field(-1, description="forests grown at the same time; -1: one per core")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name, patch in (
+            ("forests.patch", self.forests.patch),
+            ("probabilities.patch", self.probabilities.patch),
+            ("enhancer.patch", self.enhancer.patch),
+        ):
+            if len(patch) != self.ndim:
+                raise ValueError(f"{name} has {len(patch)} axes but ndim is {self.ndim}")
+        if any(a > b for a, b in zip(self.enhancer.patch, self.probabilities.patch, strict=True)):
+            raise ValueError("enhancer.patch is larger than probabilities.patch, from which it is cut")
+        if self.ndim == 3:
+            raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
+        return self
+
+
+class EnhancedSettings(Settings):
+    """How the enhancer is applied."""
+
+    block: tuple[Positive, ...] = (512, 512)
+    device: str = "auto"
+
+
+class AdaptConfig(Settings):
+    """All settings of `s2d adapt`."""
+
+    seed: int = Field(0, ge=0)
+    ndim: Literal[2, 3] = 2
+    classes: tuple[str, ...] = Field(("background", "foreground"), min_length=2)
+    target: TargetData
+    enhancer: str = Field(description="run folder of enhancer-train, or the folder of an enhancer")
+    features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
+    target_forest: TreeSettings = TreeSettings()
+    enhanced: EnhancedSettings = EnhancedSettings()
+    jobs: int = -1
+
+
+def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The known key nearest to the unknown one at `location`, as half a sentence."""
+    known: Iterable[str] = model.model_fields
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            nested = _models_in(model.model_fields[part].annotation)
+            if nested:
+                model, known = nested[0], nested[0].model_fields
+    close = difflib.get_close_matches(str(location[-1]), known, 1, 0.5)
+    return f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(known)}"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _models_in(a)]
+
+
+def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
+    """`values` as settings.
+
+    Raises:
+        SettingsError: naming the first wrong key, what came, and what to do.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the settings"
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(
+                f'{origin}: unknown setting "{where}"; {_nearest(model, first["loc"])}'
+            ) from None
+        if first["type"] == "missing":
+            raise SettingsError(f'{origin}: the setting "{where}" is missing; state it') from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{origin}: {where}: {message}; got {first['input']!r:.80}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, with the names of data made absolute: they are relative to the file.
+
+    Raises:
+        SettingsError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{path}: cannot be read as settings: {reason}; give a YAML file") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: a mapping of settings was expected, not {type(values).__name__}")
+    return absolute_names(values, path.resolve().parent)
+
+
+_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer"}
+
+
+def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
+    """`values` with every relative name of data resolved against `folder`."""
+    if isinstance(values, dict):
+        return {k: absolute_names(v, folder, str(k)) for k, v in values.items()}
+    if isinstance(values, list | tuple):
+        return [absolute_names(v, folder, key) for v in values]
+    if key in _NAMES_OF_DATA and isinstance(values, str):
+        return str(folder / Path(values).expanduser())
+    return values
+
+
+def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`values` with each `section.key=value` of `overrides` put in; values are read as YAML.
+
+    Raises:
+        SettingsError: an override without `=`, or into something that is no section.
+    """
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            raise SettingsError(f'"{override}" was given to --set; section.key=value was expected')
+        *sections, key = path.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsError(f'--set {override}: "{section}" is not a section of the settings')
+        place[key] = absolute_names(yaml.safe_load(text), Path.cwd(), key)
+    return values
+
+
+def dump_yaml(settings: Settings) -> str:
+    """The resolved settings as YAML, in the order of the models."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

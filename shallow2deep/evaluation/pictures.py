@@ -1,0 +1,65 @@
+"""Pictures for people: one row per image, one column per step of the way."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from shallow2deep.io.atomic import atomic_path
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.colors import ListedColormap
+
+_STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
+
+
+def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str] = ()) -> Path:
+    """Writes a PNG with a row of pictures for each image.
+
+    Args:
+        rows: for each image its pictures by title, all 2D; "raw" is stretched to its own contrast,
+            "strokes" is drawn in colours over raw and may be absent in some rows, all others are shown
+            from 0 to 1.
+        captions: text at the left of each row.
+    """
+    titles = list(dict.fromkeys(title for row in rows for title in row))
+    height, width = next(iter(rows[0].values())).shape
+    fig, axes = plt.subplots(
+        len(rows),
+        len(titles),
+        figsize=(2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35),
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, row in zip(axes, rows, strict=True):
+        for axis, title in zip(line, titles, strict=True):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            _show(axis, title, row)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=10)
+    for axis, caption in zip(axes[:, 0], captions, strict=False):
+        axis.set_ylabel(caption, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        fig.savefig(temporary, dpi=130, metadata={"Software": None})
+    plt.close(fig)
+    return path
+
+
+def _show(axis: plt.Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
+    if title not in row:
+        axis.set_axis_off()
+        return
+    image = row[title]
+    if title in ("raw", "strokes"):
+        low, high = np.percentile(row["raw"], (0.5, 99.5))
+        axis.imshow(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        if title == "strokes":
+            colours = ListedColormap(_STROKE_COLOURS)
+            painted = np.ma.masked_equal(image, 0)
+            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(_STROKE_COLOURS), interpolation="nearest")
+    else:
+        axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -1,0 +1,106 @@
+"""What every file format gives: an array in the file's own axis order, read window by window."""
+
+import json
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shallow2deep.blocks import Window
+from shallow2deep.errors import DamagedFileError, InputError
+
+NANOMETRES = {
+    **dict.fromkeys(("nanometer", "nanometre", "nm"), 1.0),
+    **dict.fromkeys(("micrometer", "micrometre", "micron", "microns", "um", "µm", "μm", "\\u00b5m"), 1e3),
+    **dict.fromkeys(("millimeter", "millimetre", "mm"), 1e6),
+    **dict.fromkeys(("angstrom", "å"), 0.1),
+}
+
+# what h5py, zarr, tifffile and imageio let through when the bytes make no sense
+_PARSER_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array in a file.
+
+    Attributes:
+        read: gives a window over all axes, as a new array.
+        axes: the letters that the file states, in its order; None if it states none.
+        voxel_size: nm by axis letter, as far as the file states it.
+        unit_bytes: what the format must decode at least to read anything: a chunk, a page, an image.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[Window], np.ndarray]
+    axes: str | None = None
+    voxel_size: Mapping[str, float] = field(default_factory=dict)
+    unit_bytes: int = 0
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what a library raises on a damaged file into one sentence."""
+    try:
+        yield
+    except _PARSER_ERRORS as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if "imagecodecs" in reason:
+            raise InputError(
+                f"{path}: its compression needs a further package; pip install imagecodecs, or save the file "
+                "uncompressed"
+            ) from None
+        raise DamagedFileError(
+            f"{path}: cannot be read ({reason}); give a whole file of the format that its ending names"
+        ) from None
+
+
+def no_such_key(path: Path, key: str | None, keys: list[str]) -> InputError:
+    """The error for an array that is not there or not chosen."""
+    came = f'no array "{key}"' if key else f"{len(keys)} arrays and no choice"
+    known = ", ".join(keys[:20]) + (", …" if len(keys) > 20 else "") or "none"
+    return InputError(f"{path}: {came}; name one of those present as {path.name}:KEY, KEY out of: {known}")
+
+
+def axes_in(attributes: Mapping[str, Any]) -> str | None:
+    """The axes in the attribute `axes`, or in vigra's and ilastik's `axistags`; None if there are none."""
+    axes = attributes.get("axes")
+    if axes is not None:
+        return axes.decode() if isinstance(axes, bytes) else "".join(map(str, axes))
+    if "axistags" in attributes:
+        return "".join(tag["key"] for tag in json.loads(attributes["axistags"])["axes"])
+    return None
+
+
+def voxel_size_in(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """The voxel size in the attributes that are in use, all in the order z, y, x; empty if there are none."""
+    for name, factor in (("voxel_size_nm", 1.0), ("element_size_um", 1e3), ("resolution", 1.0)):
+        if name in attributes:
+            values = np.ravel(np.asarray(attributes[name], float)) * factor
+            return dict(zip("zyx"[-len(values) :], values.tolist(), strict=False))
+    return {}
+
+
+def size_in_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Bytes of an array, without the overflow that numpy's integers would have."""
+    return math.prod(map(int, shape)) * dtype.itemsize

@@ -1,0 +1,270 @@
+"""Volumes: arrays in files of any known format, with named axes, read lazily and window by window."""
+
+import glob
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from natsort import natsorted
+
+from shallow2deep.axes import canonical, check_axes, infer_axes, spatial
+from shallow2deep.blocks import Window, blocks
+from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.io.formats import ENDINGS, open_stored, split_name
+from shallow2deep.io.memory import require_memory
+from shallow2deep.io.stored import Stored, size_in_bytes
+
+_SLAB = 64 * 2**20  # bytes read at once where a whole volume is gone through
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An array in a file, or a part of one.
+
+    Attributes:
+        name: as the user typed it; for a folder or a pattern, the path of the member.
+        axes: those of "czyx" that there are, in this order.
+        dtype: numeric or bool, native byte order.
+        voxel_size: nm along each spatial axis; None if unknown.
+    """
+
+    name: str
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    voxel_size: tuple[float, ...] | None
+    _read: Callable[[Window], np.ndarray] = field(repr=False, compare=False)
+
+    @property
+    def spatial_axes(self) -> str:
+        """Axes without the channel."""
+        return spatial(self.axes)
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape without the channel."""
+        return self.shape[len(self.shape) - self.ndim :]
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.spatial_axes)
+
+    def read(self, window: Window | None = None) -> np.ndarray:
+        """Reads a window over all axes, or everything.
+
+        Returns:
+            a new contiguous array of `dtype`; values are not checked (see `check_finite`).
+
+        Raises:
+            InputError: the window lies outside or memory does not suffice; DamagedFileError.
+        """
+        return np.ascontiguousarray(self._read(self._inside(window, self.shape)), self.dtype)
+
+    def crop(self, window: Window) -> "Volume":
+        """A lazy view of a window over the spatial axes."""
+        window = self._inside(window, self.spatial_shape)
+        shape = (*self.shape[: len(self.shape) - self.ndim], *(s.stop - s.start for s in window))
+        return replace(self, shape=shape, _read=partial(_read_crop, self, [s.start for s in window]))
+
+    def planes(self) -> "list[Volume]":
+        """Lazy 2D views along z; the volume itself if it is 2D."""
+        if "z" not in self.axes:
+            return [self]
+        at = self.axes.index("z")
+        flat = replace(
+            self,
+            axes=self.axes.replace("z", ""),
+            shape=self.shape[:at] + self.shape[at + 1 :],
+            voxel_size=self.voxel_size and self.voxel_size[1:],
+        )
+        return [
+            replace(flat, name=f"{self.name} z={z}", _read=partial(_read_plane, self, at, z))
+            for z in range(self.shape[at])
+        ]
+
+    def grey(self) -> "Volume":
+        """A lazy view without the channel axis; RGB becomes its luma (float32), alpha is left out.
+
+        Raises:
+            InputError: for any number of channels but 1, 3 and 4.
+        """
+        if "c" not in self.axes:
+            return self
+        if self.shape[0] not in (1, 3, 4):
+            raise InputError(
+                f"{self.name}: {self.shape[0]} channels came, but grey (1) or RGB (3 or 4) was expected; "
+                "save the channel to use as a file of its own"
+            )
+        dtype = self.dtype if self.shape[0] == 1 else np.dtype(np.float32)
+        return replace(
+            self, axes=self.axes[1:], shape=self.shape[1:], dtype=dtype, _read=partial(_read_grey, self)
+        )
+
+    def fingerprint(self) -> str:
+        """sha256 of data type, axes, shape and content: the same for the same content in any file format."""
+        little = self.dtype.newbyteorder("<")
+        digest = hashlib.sha256(json.dumps([little.str, self.axes, self.shape]).encode())
+        for window in _slabs(self.shape, self.dtype):
+            digest.update(self.read(window).astype(little, copy=False).data)
+        return digest.hexdigest()
+
+    def _inside(self, window: Window | None, shape: tuple[int, ...]) -> Window:
+        """The window with all starts and stops filled in, checked against `shape`."""
+        window = (slice(None),) * len(shape) if window is None else window
+        full = tuple(
+            slice(s.start or 0, n if s.stop is None else s.stop, s.step)
+            for s, n in zip(window, shape, strict=False)
+        )
+        fits = (
+            s.step in (None, 1) and 0 <= s.start <= s.stop <= n for s, n in zip(full, shape, strict=False)
+        )
+        if len(window) != len(shape) or not all(fits):
+            raise InputError(f"{self.name}: the window {window} does not lie within {shape}; take one inside")
+        return full
+
+
+def open_volume(
+    name: str | Path, axes: str | None = None, voxel_size: Sequence[float] | None = None
+) -> Volume:
+    """Opens one array; nothing but its metadata is read.
+
+    Args:
+        name: `file.h5:inner/path`, `file.zarr:key`, or a TIFF, PNG, JPEG, BMP or npy file.
+        axes: one letter for each axis of the file, in its order; from the file, or inferred, if not given.
+        voxel_size: nm along z, y, x or y, x; from the file if not given.
+
+    Raises:
+        InputError: what the file has, or what was stated, cannot be used; DamagedFileError.
+    """
+    name = str(name)
+    stored = open_stored(name)
+    if stored.dtype.kind not in "buif" or 0 in stored.shape:
+        raise InputError(
+            f"{name}: {stored.dtype} of shape {stored.shape} came, but numbers were expected; choose an "
+            "array of real numbers that is not empty"
+        )
+    file_axes = _file_axes(stored, axes, name)
+    order = canonical(file_axes)
+    dtype = np.dtype(stored.dtype.str).newbyteorder("=")
+    shape = tuple(int(stored.shape[file_axes.index(a)]) for a in order)
+    size = _voxel_size(stored, voxel_size, spatial(order), name)
+    return Volume(name, order, shape, dtype, size, partial(_read_file, name, stored, file_axes, order))
+
+
+def open_volumes(
+    names: str | Path | Sequence[str | Path],
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+) -> list[Volume]:
+    """Opens several arrays, see `open_volume`; folders and patterns give their members in natural order.
+
+    Raises:
+        InputError: also if a folder or pattern has no member.
+    """
+    several = [names] if isinstance(names, str | Path) else names
+    return [open_volume(member, axes, voxel_size) for name in several for member in _members(str(name))]
+
+
+def check_finite(volume: Volume) -> None:
+    """Goes through a volume of floats.
+
+    Raises:
+        InputError: naming the first position that is NaN or infinite.
+    """
+    if volume.dtype.kind != "f":
+        return
+    for window in _slabs(volume.shape, volume.dtype):
+        finite = np.isfinite(volume.read(window))
+        if not finite.all():
+            first = np.unravel_index(np.argmin(finite), finite.shape)
+            position = tuple(int(i) + s.start for i, s in zip(first, window, strict=True))
+            raise InputError(
+                f"{volume.name}: the value at {position} ({volume.axes}) is NaN or infinite; replace such "
+                "values"
+            )
+
+
+def _members(name: str) -> list[str]:
+    path, key = split_name(name)
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        found = [str(p) for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."]
+    elif any(c in str(path) for c in "*?[") and not path.exists():
+        found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - the pattern may be absolute
+    else:
+        return [name]
+    if not found:
+        raise InputError(f"{name}: there is no file to read; check the path and the pattern")
+    return [f"{member}:{key}" if key else member for member in natsorted(sorted(found))]
+
+
+def _file_axes(stored: Stored, stated: str | None, name: str) -> str:
+    """The checked axes of the file, in its order; a "t" of size 1 is kept if the file states it."""
+    known, shape, time = stored.axes or "", stored.shape, -1
+    if len(known) == len(shape):
+        time = known.lower().find("t")
+    if time < 0 or shape[time] > 1:
+        return check_axes(stated or known or infer_axes(shape, name), shape, name)
+    rest = stated or known[:time] + known[time + 1 :]
+    letters = check_axes(rest, shape[:time] + shape[time + 1 :], name)
+    return f"{letters[:time]}t{letters[time:]}"
+
+
+def _voxel_size(
+    stored: Stored, stated: Sequence[float] | None, axes: str, name: str
+) -> tuple[float, ...] | None:
+    known = [stored.voxel_size.get(a, 0.0) for a in axes]
+    sizes = tuple(float(v) for v in (known if stated is None else stated))
+    if len(sizes) == len(axes) and all(0 < v < math.inf for v in sizes):
+        return sizes
+    if stated is None:
+        return None
+    raise InputError(
+        f"{name}: voxel size {stated} came, but one size in nm along each of {axes} was expected; correct it"
+    )
+
+
+def _slabs(shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Window]:
+    """Windows whose contents, one after the other, are the volume's content in C order."""
+    rest = [size_in_bytes(shape[d + 1 :], dtype) for d in range(len(shape))]
+    axis = next(d for d, n in enumerate(rest) if n <= _SLAB or d == len(shape) - 1)
+    block = (*(1,) * axis, max(1, _SLAB // rest[axis]), *shape[axis + 1 :])
+    return (b.inner for b in blocks(shape, block, (0,) * len(shape)))
+
+
+# Readers are functions with their arguments bound, not closures, so that volumes can go to other processes.
+
+
+def _read_file(name: str, stored: Stored, file_axes: str, axes: str, window: Window) -> np.ndarray:
+    by_axis = dict(zip(axes, window, strict=True))
+    shape = tuple(s.stop - s.start for s in window)
+    require_memory(size_in_bytes(shape, stored.dtype) + stored.unit_bytes, f"{name}: reading {shape}")
+    array = stored.read(tuple(by_axis.get(a, slice(0, 1)) for a in file_axes))
+    array = array.transpose([file_axes.index(a) for a in (*axes, *set(file_axes) - set(axes))])
+    if array.size != math.prod(shape) or array.shape[: len(shape)] != shape:
+        raise DamagedFileError(f"{name}: its header does not fit its content; give a whole file")
+    return array.reshape(shape)
+
+
+def _read_crop(volume: Volume, offset: list[int], window: Window) -> np.ndarray:
+    offsets = [0] * (len(window) - len(offset)) + offset
+    return volume.read(tuple(slice(s.start + o, s.stop + o) for s, o in zip(window, offsets, strict=True)))
+
+
+def _read_plane(volume: Volume, at: int, z: int, window: Window) -> np.ndarray:
+    return volume.read((*window[:at], slice(z, z + 1), *window[at:])).squeeze(at)
+
+
+def _read_grey(volume: Volume, window: Window) -> np.ndarray:
+    channels = volume.read((slice(None), *window))
+    if len(channels) == 1:
+        return channels[0]
+    # one product after the other: a matrix product may round differently for another window
+    red, green, blue = (w * c.astype(np.float32) for w, c in zip(_LUMA, channels, strict=False))
+    return red + green + blue

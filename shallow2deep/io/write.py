@@ -1,0 +1,136 @@
+"""Probability maps into files that ilastik, ImageJ, napari and others open."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tifffile
+import zarr
+
+from shallow2deep.errors import InputError
+from shallow2deep.io.atomic import atomic_path
+from shallow2deep.io.formats import split_name
+from shallow2deep.io.tiff import AXES_KEY
+
+ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff")
+_ZLIB: dict[str, Any] = {"id": "zlib", "level": 1}
+_IMAGEJ_LIMIT = 2**32 - 2**25  # offsets have 32 bits; some room is for the headers
+
+
+def write_probabilities(
+    path: str | Path, p: np.ndarray, channels: Sequence[str], voxel_size: Sequence[float] | None = None
+) -> Path:
+    """Writes probabilities, whole or not at all, and the same bytes every time.
+
+    Args:
+        path: ends in .h5 or .hdf5 (with `:key` if the dataset is not to be called `exported_data`), in .zarr
+            for OME-Zarr 0.4, or in .tif or .tiff for an ImageJ hyperstack.
+        p: float32 `(C, y, x)` or `(C, z, y, x)`.
+        channels: the name of each channel.
+        voxel_size: nm along each spatial axis.
+
+    Returns:
+        the path of the file or folder.
+
+    Raises:
+        InputError: an unknown ending, a bad key, or arguments that do not fit each other.
+    """
+    target, key = split_name(str(path))
+    suffix = target.suffix.lower()
+    if suffix not in ENDINGS or (suffix == ".zarr" and key):
+        raise InputError(f"{path}: cannot be written; give a name that ends in .h5, .h5:KEY, .zarr or .tif")
+    if key and {"", ".", ".."} & set(key.split("/")):
+        raise InputError(f"{path}: {key} is no key; give one such as exported_data")
+    p = np.asarray(p, np.float32)
+    if p.ndim not in (3, 4) or len(channels) != len(p) or (voxel_size and len(voxel_size) != p.ndim - 1):
+        raise InputError(
+            f"{path}: probabilities of shape {p.shape} with channels {list(channels)} and voxel size "
+            f"{voxel_size} came; give (C, y, x) or (C, z, y, x), C names and one size per spatial axis"
+        )
+    sizes = tuple(float(v) for v in voxel_size) if voxel_size else None
+    with atomic_path(target) as temporary:
+        if suffix == ".zarr":
+            _write_zarr(temporary, p, channels, sizes, target.stem)
+        elif suffix in (".tif", ".tiff"):
+            _write_tiff(temporary, p, channels, sizes)
+        else:
+            _write_hdf5(temporary, p, channels, sizes, key or "exported_data")
+    return target
+
+
+def _axes(p: np.ndarray) -> str:
+    return "cyx" if p.ndim == 3 else "czyx"
+
+
+def _chunks(p: np.ndarray) -> tuple[int, ...]:
+    """One channel, and at most 2 MiB of float32."""
+    limits = (1, 512, 512) if p.ndim == 3 else (1, 32, 128, 128)
+    return tuple(min(n, m) for n, m in zip(p.shape, limits, strict=True))
+
+
+def _write_hdf5(
+    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None, key: str
+) -> None:
+    # vigra's form; typeFlags 1 is a channel, 2 a spatial axis
+    tags = [
+        {"key": a, "typeFlags": 1 if a == "c" else 2, "resolution": 0, "description": ""} for a in _axes(p)
+    ]
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(key, data=p, chunks=_chunks(p), compression="gzip", shuffle=True)
+        data.attrs["axistags"] = json.dumps({"axes": tags})
+        data.attrs["axes"] = _axes(p)
+        data.attrs["channels"] = json.dumps(list(channels))
+        if voxel_size:
+            data.attrs["voxel_size_nm"] = voxel_size
+
+
+def _write_zarr(
+    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None, name: str
+) -> None:
+    unit = {"unit": "nanometer"} if voxel_size else {}
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}]
+    axes += [{"name": a, "type": "space", **unit} for a in _axes(p)[1:]]
+    scale = [1.0, *(voxel_size or (1.0,) * (p.ndim - 1))]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
+    labels: list[Any] = [{"label": c, "color": "FFFFFF", "active": True, "window": window} for c in channels]
+    attributes: dict[str, Any] = {
+        "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets}],
+        "omero": {"channels": labels},
+    }
+    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes=attributes)
+    array = group.create_array(
+        "0",
+        shape=p.shape,
+        dtype=p.dtype,
+        chunks=_chunks(p),
+        compressors=_ZLIB,
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+        fill_value=0.0,
+    )
+    array[:] = p
+
+
+def _write_tiff(
+    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None
+) -> None:
+    if p.nbytes > _IMAGEJ_LIMIT:
+        raise InputError(
+            f"{p.nbytes / 1e9:.1f} GB came, but TIFF files for ImageJ hold up to 4.2; write .h5 or .zarr"
+        )
+    depth = 1 if p.ndim == 3 else p.shape[1]
+    metadata: dict[str, Any] = {
+        "axes": "CYX" if p.ndim == 3 else "ZCYX",
+        "Labels": list(channels) * depth,
+        AXES_KEY: _axes(p),
+    }
+    resolution = None
+    if voxel_size:
+        *z, y, x = (v / 1e3 for v in voxel_size)
+        metadata |= {"unit": "micron", **({"spacing": z[0]} if z else {})}
+        resolution = (1 / x, 1 / y)
+    data = p if p.ndim == 3 else np.ascontiguousarray(p.swapaxes(0, 1))
+    tifffile.imwrite(path, data, imagej=True, resolution=resolution, metadata=metadata)

@@ -1,0 +1,15 @@
+"""Random numbers that depend on (seed, stage, index) alone, never on the order or number of workers."""
+
+import zlib
+
+import numpy as np
+
+
+def generator(seed: int, stage: str, *index: int) -> np.random.Generator:
+    """A generator of its own for each (seed, stage, index)."""
+    return np.random.default_rng([seed, zlib.crc32(stage.encode()), *index])
+
+
+def integer_seed(seed: int, stage: str, *index: int) -> int:
+    """A 31-bit seed for libraries that take an integer."""
+    return int(generator(seed, stage, *index).integers(2**31))

@@ -1,0 +1,148 @@
+"""The settings' names of data, opened, matched and checked, before any work starts."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shallow2deep.config import Manifest, RawData, SourceData, TargetData
+from shallow2deep.errors import InputError
+from shallow2deep.io.strokes import read_strokes
+from shallow2deep.io.volumes import Volume, check_finite, open_volumes
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A raw image with its dense labels, both lazy."""
+
+    raw: Volume
+    labels: Volume
+    instances: bool
+
+    def classes(self, window: tuple[slice, ...] | None = None) -> np.ndarray:
+        """The number of each pixel's class, uint8 `(*spatial)`."""
+        labels = self.labels.read(window)
+        return (labels > 0).astype(np.uint8) if self.instances else labels.astype(np.uint8)
+
+
+def open_raws(data: RawData, ndim: int) -> list[Volume]:
+    """The raw images, single-channel and of `ndim` dimensions; a volume gives its planes for ndim 2.
+
+    Raises:
+        InputError: anything that cannot be used.
+    """
+    names = select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)
+    raws = [image.grey() for volume in names for image in images_of(volume, ndim, data.slices)]
+    for raw in raws:
+        check_finite(raw)
+    return raws
+
+
+def open_source(data: SourceData, ndim: int, n_classes: int) -> list[Labelled]:
+    """The labelled images of one source.
+
+    Raises:
+        InputError: anything that cannot be used, such as shapes that differ or values that are no class.
+    """
+    raws = open_raws(data, ndim)
+    volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
+    labels = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    if len(raws) != len(labels):
+        raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
+    pairs = [Labelled(r, t, data.label_values == "instances") for r, t in zip(raws, labels, strict=True)]
+    for pair in pairs:
+        _check_labels(pair, n_classes)
+    return pairs
+
+
+def _check_labels(pair: Labelled, n_classes: int) -> None:
+    raw, labels = pair.raw, pair.labels
+    if raw.spatial_shape != labels.spatial_shape:
+        raise InputError(
+            f"{raw.name} has shape {raw.spatial_shape} but its labels {labels.name} {labels.spatial_shape}; "
+            "give labels of the raw's shape"
+        )
+    if labels.dtype.kind not in "uib":
+        raise InputError(f"{labels.name}: labels are whole numbers, not {labels.dtype}; convert them")
+    values = labels.read()
+    if values.min() < 0 or (not pair.instances and values.max() >= n_classes):
+        raise InputError(
+            f"{labels.name}: values {values.min()} to {values.max()} came, but 0 to {n_classes - 1} were "
+            "expected; set classes, or label_values to instances"
+        )
+
+
+def open_strokes(
+    data: TargetData, ndim: int, classes: Sequence[str], raws: Sequence[Volume]
+) -> list[np.ndarray]:
+    """The strokes of each raw image, uint8 `(*spatial)`: 0 or a class number from 1."""
+    volumes = open_volumes(data.strokes, data.stroke_axes)
+    strokes = [image for volume in volumes for image in images_of(volume, ndim, None)]
+    if data.slices is not None and len(strokes) != len(raws):
+        # strokes given for the whole volume: take the planes that the raw is taken from
+        strokes = [image for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    mapping = data.stroke_classes or {n: n for n in range(1, len(classes) + 1)}
+    return read_strokes(strokes, raws, mapping, classes)
+
+
+def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -> list[Volume]:
+    """The volume itself, or its planes where images are 2D."""
+    if volume.ndim < ndim:
+        raise InputError(f"{volume.name} has axes {volume.axes}; volumes were expected: give z, y and x")
+    if volume.ndim == ndim == 2:
+        return [volume]
+    depth = volume.spatial_shape[0]
+    wanted = chosen_slices(slices, depth, volume.name)
+    if ndim == 2:
+        planes = volume.planes()
+        return [planes[z] for z in wanted]
+    if slices is None:
+        return [volume]
+    if list(wanted) != list(range(wanted[0], wanted[-1] + 1)):
+        raise InputError(f"slices {slices} of {volume.name} leave gaps; for ndim 3 give one range")
+    whole = [slice(0, n) for n in volume.spatial_shape[1:]]
+    return [volume.crop((slice(wanted[0], wanted[-1] + 1), *whole))]
+
+
+def chosen_slices(slices: str | tuple[int, ...] | None, depth: int, name: str) -> Sequence[int]:
+    """The z indices that `"0:16"`, `"3,5"` or `(0, 7)` mean, all within `depth`."""
+    if slices is None:
+        return range(depth)
+    try:
+        if isinstance(slices, str) and ":" in slices:
+            start, stop = (int(s) if s.strip() else None for s in slices.split(":"))
+            wanted: Sequence[int] = range(depth)[start:stop] if (stop or 0) <= depth else [depth]
+        else:
+            wanted = [int(s) for s in (slices.split(",") if isinstance(slices, str) else slices)]
+    except ValueError:
+        raise InputError(f'slices "{slices}" were not understood; give "0:16" or "0,7,14"') from None
+    if not wanted or min(wanted) < 0 or max(wanted) >= depth:
+        raise InputError(f"slices {slices} do not fit {name}, which has {depth} planes")
+    return wanted
+
+
+def select(volumes: list[Volume], manifest: Manifest | None) -> list[Volume]:
+    """The volumes whose file name starts with the `stem` of a fitting row of the manifest."""
+    if manifest is None:
+        return volumes
+    try:
+        with Path(manifest.file).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{manifest.file}: cannot be read as a CSV table ({error}); check manifest.file"
+        ) from None
+    for column in ("stem", *manifest.where):
+        if not rows or column not in rows[0]:
+            raise InputError(
+                f'{manifest.file}: no column "{column}"; there are {list(rows[0]) if rows else []}'
+            )
+    stems = tuple(
+        row["stem"] for row in rows if all(row[column] == v for column, v in manifest.where.items())
+    )
+    chosen = [v for v in volumes if stems and Path(v.name).name.startswith(stems)]
+    if not chosen:
+        raise InputError(f"{manifest.file}: no image fits {manifest.where}; check manifest.where and raw")
+    return chosen

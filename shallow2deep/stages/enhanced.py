@@ -1,0 +1,61 @@
+"""Stage *enhanced*: the forest's probability maps, corrected by the enhancer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from shallow2deep.config import AdaptConfig
+from shallow2deep.inference.network import predict_with_network
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.networks.model import ModelSpec, save_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.stages.engine import Stage, after, check_stop
+from shallow2deep.stages.images import map_path, save_map
+from shallow2deep.stages.target import Target, load_enhancer
+from shallow2deep.training.devices import choose_device
+
+
+def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path) -> Stage:
+    settings = config.enhanced
+    device = choose_device(settings.device)
+
+    def work(folder: Path) -> None:
+        network, model = load_enhancer(target.enhancer)
+        save_model(folder, network, model)  # so that the run stays whole when the enhancer's own run goes
+        for image in tqdm(target.images, desc="enhanced maps", dynamic_ncols=True):
+            if map_path(folder, image).exists():
+                continue
+            check_stop()
+            maps = image.split(open_volume(map_path(run / "target_forest", image)).read())
+            p = image.join(enhance(network, part, settings.block, device) for part in maps)
+            save_map(folder, image, p, enhanced_channels(config.classes, model))
+
+    inputs = {"enhancer": target.enhancer_fingerprint, **after(forest)}
+    return Stage("enhanced", settings.model_dump(mode="json", exclude={"device"}), inputs, work)
+
+
+def enhance(
+    network: UNet, probabilities: np.ndarray, block: Sequence[int], device: torch.device
+) -> np.ndarray:
+    """Each class but the first through the enhancer.
+
+    Args:
+        probabilities: float32 `(C, y, x)`.
+
+    Returns:
+        float32 `((C - 1) * outputs, y, x)`, in the order of `enhanced_channels`.
+    """
+    maps = [predict_with_network(network, p[None], block, device) for p in probabilities[1:]]
+    return np.concatenate(maps)
+
+
+def enhanced_channels(classes: Sequence[str], model: ModelSpec) -> list[str]:
+    """Names of the enhanced maps' channels."""
+    return [
+        name if output == "foreground" else f"{name} {output}"
+        for name in classes[1:]
+        for output in model.outputs
+    ]

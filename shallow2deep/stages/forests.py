@@ -1,0 +1,132 @@
+"""Stage *forests*: many forests, each trained on its own small sample of the source."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from shallow2deep.blocks import Window
+from shallow2deep.config import EnhancerTrainConfig, ForestsSettings
+from shallow2deep.errors import InputError
+from shallow2deep.features import compute_features
+from shallow2deep.forests import Forest, fit_forest, predict_features, stroke_features
+from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
+from shallow2deep.forests.strokes import log_uniform
+from shallow2deep.io.atomic import atomic_path
+from shallow2deep.seeding import generator, integer_seed
+from shallow2deep.stages.data import Labelled
+from shallow2deep.stages.engine import Stage
+from shallow2deep.stages.parallel import in_parallel
+from shallow2deep.stages.source import Source
+
+_TRIES = 20
+
+
+def forests_stage(config: EnhancerTrainConfig, source: Source) -> Stage:
+    settings = config.forests
+    slots = plan_strategies(settings)
+
+    def work(folder: Path) -> None:
+        (folder / "unfinished").mkdir(exist_ok=True)
+        total = settings.count + settings.validation_count
+        for stage in range(math.ceil(total / settings.stage_size)):
+            first = stage * settings.stage_size
+            missing = [
+                i
+                for i in range(first, min(first + settings.stage_size, total))
+                if not forest_path(folder, i).exists()
+            ]
+            in_parallel(
+                lambda i: _grow(folder, i, slots[i % settings.stage_size], config, source),
+                missing,
+                config.jobs,
+                f"forests {first + 1}-{min(first + settings.stage_size, total)} of {total}",
+            )
+
+    plain = {"seed": config.seed, "classes": config.classes, **settings.model_dump(mode="json")}
+    return Stage("forests", plain | {"features": source.spec.to_dict()}, source.fingerprints, work)
+
+
+def forest_path(folder: Path, index: int) -> Path:
+    return folder / f"forest_{index:04d}.npz"
+
+
+def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source) -> None:
+    """Trains and saves forest `index`; its points too if a later staged forest goes on from them."""
+    settings = config.forests
+    x, y = _sample(folder, index, strategy, config, source)
+    rng = generator(config.seed, "forest trees", index)
+    forest = fit_forest(
+        x,
+        y,
+        source.spec,
+        source.classes,
+        n_trees=log_uniform(rng, *settings.trees),
+        max_depth=settings.depths[int(rng.integers(len(settings.depths)))],
+        seed=integer_seed(config.seed, "forest", index),
+        record={"strategy": strategy, "samples": len(y), "seed": config.seed, "index": index},
+    )
+    if strategy in STAGED:
+        with atomic_path(_points_path(folder, index)) as path:
+            np.savez(path, x=x, y=y)
+    forest.save(forest_path(folder, index))
+
+
+def _points_path(folder: Path, index: int) -> Path:
+    return folder / "unfinished" / f"points_{index:04d}.npz"
+
+
+def _sample(
+    folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features `(n, F)` and class numbers `(n,)` of the pixels that forest `index` is trained on."""
+    settings = config.forests
+    earlier = index - settings.stage_size
+    staged = strategy in STAGED and earlier >= 0
+    name = strategy if staged or strategy not in STAGED else "random_points"
+    for attempt in range(_TRIES):
+        rng = generator(config.seed, "forest sample", index, attempt)
+        raws, strokes = [], []
+        for image, window in _regions(source.training, name, settings, rng):
+            raw, classes = image.raw.read(window), image.classes(window)
+            probabilities = None
+            if staged:
+                forest = Forest.load(forest_path(folder, earlier))
+                probabilities = predict_features(forest, compute_features(raw, source.spec))
+            raws.append(raw)
+            patch = Patch(classes, len(source.classes), probabilities)
+            strokes.append(STRATEGIES[name](patch, settings, rng))
+        present = np.unique(np.concatenate([s[s > 0] for s in strokes]))
+        if len(present) > 1:
+            break
+    else:
+        raise InputError(
+            f"strategy {strategy}: {_TRIES} samples in a row had pixels of one class only; "
+            "make forests.patch larger, or check the labels"
+        )
+    x, y = stroke_features(raws, strokes, source.spec)
+    if staged:
+        with np.load(_points_path(folder, earlier), allow_pickle=False) as points:
+            x, y = np.concatenate([points["x"], x]), np.concatenate([points["y"], y])
+    return x, y
+
+
+def _regions(
+    images: list[Labelled], strategy: str, settings: ForestsSettings, rng: np.random.Generator
+) -> Iterator[tuple[Labelled, Window]]:
+    """Where a strategy works: strokes on views of a few images, all others on one patch."""
+    strokes = strategy == "simulated_strokes"
+    low, high = settings.strokes.images if strokes else (1, 1)
+    count = min(int(rng.integers(low, high + 1)), len(images))
+    for choice in rng.choice(len(images), count, replace=False):
+        shape = images[choice].raw.spatial_shape
+        size = (settings.strokes.view,) * len(shape) if strokes else settings.patch
+        yield images[choice], random_window(shape, size, rng)
+
+
+def random_window(shape: tuple[int, ...], size: tuple[int, ...], rng: np.random.Generator) -> Window:
+    """A window of `size`, or of the image's size where that is smaller, anywhere in an image."""
+    clipped = [min(s, n) for s, n in zip(size, shape, strict=True)]
+    starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, clipped, strict=True)]
+    return tuple(slice(a, a + s) for a, s in zip(starts, clipped, strict=True))

@@ -1,0 +1,83 @@
+"""Whole images through forest and network, and the files that come out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shallow2deep.config import RawData
+from shallow2deep.io.memory import require_memory
+from shallow2deep.io.volumes import Volume, check_finite, open_volumes
+from shallow2deep.io.write import write_probabilities
+from shallow2deep.stages.data import images_of, select
+
+ENDING = ".h5"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One input file: what is written for it, and the images it is predicted by.
+
+    Attributes:
+        name: for the output file, without ending; differs from those of the run's other images.
+        parts: the image itself, or the planes of a volume.
+        stacked: whether `parts` are planes, to be put together along z.
+    """
+
+    name: str
+    parts: list[Volume]
+    stacked: bool
+    voxel_size: tuple[float, ...] | None
+
+    def predict(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`predict` (raw `(*spatial)` -> `(C, *spatial)`) of all parts, float32 `(C, [z,] *spatial)`."""
+        results = (predict(part.read()) for part in self.parts)
+        return self.join(results)
+
+    def join(self, results: Iterable[np.ndarray]) -> np.ndarray:
+        """The parts' results as one array."""
+        if not self.stacked:
+            return next(iter(results))
+        out: np.ndarray | None = None
+        for z, result in enumerate(results):
+            if out is None:
+                shape = (len(result), len(self.parts), *result.shape[1:])
+                require_memory(4 * int(np.prod(shape)), f"the result for {self.name}")
+                out = np.empty(shape, np.float32)
+            out[:, z] = result
+        assert out is not None, "an image without parts"
+        return out
+
+    def split(self, probabilities: np.ndarray) -> list[np.ndarray]:
+        """The reverse of `join`."""
+        return list(np.moveaxis(probabilities, 1, 0)) if self.stacked else [probabilities]
+
+
+def open_images(data: RawData, ndim: int) -> list[Image]:
+    """The raw images of `data`, checked, each with a name of its own.
+
+    Raises:
+        InputError: anything that cannot be used.
+    """
+    images: list[Image] = []
+    names: dict[str, int] = {}
+    for volume in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest):
+        parts = [part.grey() for part in images_of(volume, ndim, data.slices)]
+        for part in parts:
+            check_finite(part)
+        stem = Path(volume.name.split(":")[0] if ".h5:" in volume.name else volume.name).stem
+        names[stem] = names.get(stem, 0) + 1
+        name = stem if names[stem] == 1 else f"{stem}_{names[stem]}"
+        images.append(Image(name, parts, volume.ndim > ndim, volume.voxel_size))
+    return images
+
+
+def map_path(folder: Path, image: Image) -> Path:
+    """Where a stage puts its map of an image."""
+    return folder / f"{image.name}{ENDING}"
+
+
+def save_map(folder: Path, image: Image, probabilities: np.ndarray, channels: Sequence[str]) -> None:
+    """Writes a stage's map of an image."""
+    write_probabilities(map_path(folder, image), probabilities, channels, image.voxel_size)

@@ -1,0 +1,31 @@
+"""Independent pieces of a stage's work on several threads, with a progress bar and a way out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from shallow2deep.stages.engine import check_stop
+
+T = TypeVar("T")
+
+
+def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, description: str) -> None:
+    """Calls `work` for each item; filters, forests and predictions release the interpreter's lock.
+
+    Raises:
+        Interrupted: a signal came; items at work are finished first.
+    """
+    if not items:
+        return
+
+    def guarded(item: T) -> None:
+        check_stop()
+        work(item)
+
+    done: Iterable[None] = Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")(
+        delayed(guarded)(item) for item in items
+    )
+    for _ in tqdm(done, total=len(items), desc=description, dynamic_ncols=True):
+        pass

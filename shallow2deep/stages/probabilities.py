@@ -1,0 +1,123 @@
+"""Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from skimage.segmentation import find_boundaries
+
+from shallow2deep.blocks import Window
+from shallow2deep.config import EnhancerTrainConfig, ProbabilitiesSettings
+from shallow2deep.errors import SettingsError
+from shallow2deep.features import compute_features
+from shallow2deep.forests import Forest, predict_features
+from shallow2deep.seeding import generator
+from shallow2deep.stages.data import Labelled
+from shallow2deep.stages.done import DoneLog
+from shallow2deep.stages.engine import Stage, after
+from shallow2deep.stages.forests import forest_path, random_window
+from shallow2deep.stages.parallel import in_parallel
+from shallow2deep.stages.source import Source
+
+_TRIES = 20
+
+
+def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage, run: Path) -> Stage:
+    settings = config.probabilities
+    if settings.forests_per_patch > min(config.forests.count, config.forests.validation_count):
+        raise SettingsError(
+            f"probabilities.forests_per_patch is {settings.forests_per_patch}, but there are "
+            f"{config.forests.count} forests and {config.forests.validation_count} for validation; lower it"
+        )
+    _check_size(settings, len(source.classes))
+
+    def work(folder: Path) -> None:
+        log = DoneLog(folder / "unfinished" / "done.txt")
+        pool = _create(folder, log, settings, len(source.classes))
+        numbers = {
+            "training": range(config.forests.count),
+            "validation": range(config.forests.count, config.forests.count + config.forests.validation_count),
+        }
+        for part, images, count in (
+            ("training", source.training, settings.patches),
+            ("validation", source.validation, settings.validation_patches),
+        ):
+            loaded = [Forest.load(forest_path(run / "forests", i)) for i in numbers[part]]
+
+            def fill(
+                index: int, part: str = part, images: list[Labelled] = images, loaded: list[Forest] = loaded
+            ) -> None:
+                rng = generator(config.seed, f"{part} patch", index)
+                image, window = _choose(images, settings, index, rng)
+                chosen = rng.choice(len(loaded), settings.forests_per_patch, replace=False)
+                _fill(pool[part], index, image, window, [loaded[i] for i in chosen], source)
+                log.add(f"{part} {index}")
+
+            missing = [i for i in range(count) if f"{part} {i}" not in log]
+            in_parallel(fill, missing, config.jobs, f"{part} maps")
+
+    plain = {"seed": config.seed, **settings.model_dump(mode="json", exclude={"max_gigabytes"})}
+    return Stage("probabilities", plain, source.fingerprints | after(forests), work)
+
+
+def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
+    pixels = int(np.prod(settings.patch)) * (settings.patches + settings.validation_patches)
+    gigabytes = pixels * (settings.forests_per_patch * (n_classes - 1) + 2 + 4) / 1e9
+    if gigabytes > settings.max_gigabytes:
+        raise SettingsError(
+            f"the pool of probabilities could take {gigabytes:.1f} GB but probabilities.max_gigabytes is "
+            f"{settings.max_gigabytes}; take fewer or smaller patches, or raise it"
+        )
+
+
+def _create(folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int) -> zarr.Group:
+    """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
+    if log.is_empty():
+        pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
+        for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
+            group, patch = pool.create_group(part), settings.patch
+            maps = (count, settings.forests_per_patch, n_classes - 1)
+            group.create_array("maps", shape=(*maps, *patch), chunks=(1, 1, 1, *patch), dtype="uint8")
+            group.create_array("classes", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
+            group.create_array("boundaries", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
+            group.create_array("raw", shape=(count, *patch), chunks=(1, *patch), dtype="float32")
+        log.add("created")
+    return zarr.open_group(folder / "pool.zarr", mode="r+")
+
+
+def _choose(
+    images: list[Labelled], settings: ProbabilitiesSettings, index: int, rng: np.random.Generator
+) -> tuple[Labelled, Window]:
+    """A random patch; three of four contain foreground if a few tries find one."""
+    area = np.array([np.prod(image.raw.spatial_shape, dtype=float) for image in images])
+    for _ in range(_TRIES):
+        image = images[rng.choice(len(images), p=area / area.sum())]
+        window = random_window(image.raw.spatial_shape, settings.patch, rng)
+        if index % 4 == 0 or image.classes(window).any():
+            break
+    return image, window
+
+
+def _fill(
+    part: zarr.Group, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source
+) -> None:
+    """Features once, with a halo; then the maps of all the patch's forests."""
+    shape, halo = image.raw.spatial_shape, source.spec.halo
+    outer = tuple(
+        slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(window, halo, shape, strict=True)
+    )
+    local = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
+    features = compute_features(image.raw.read(outer), source.spec)[(slice(None), *local)]
+    features = np.ascontiguousarray(features)
+    for n, forest in enumerate(forests):
+        p = predict_features(forest, features)[1:]
+        part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
+    labels = image.labels.read(window)
+    part["classes"][index] = image.classes(window)
+    part["boundaries"][index] = find_boundaries(labels.astype(np.int64), mode="thick")
+    part["raw"][index] = standardised(image.raw.read())[window]
+
+
+def standardised(raw: np.ndarray) -> np.ndarray:
+    """An image shifted and scaled to mean 0 and deviation 1, float32."""
+    return ((raw - raw.mean()) / max(float(raw.std()), 1e-6)).astype(np.float32)

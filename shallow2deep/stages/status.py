@@ -1,0 +1,37 @@
+"""What a run has done and what it would do next."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
+from shallow2deep.errors import InputError
+from shallow2deep.stages.engine import State, state_of
+from shallow2deep.stages.runs import command_of
+from shallow2deep.stages.source_run import source_stages
+from shallow2deep.stages.target_run import target_stages
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run's command and the state of each of its stages, in order."""
+
+    command: str
+    stages: dict[str, State]
+
+
+def status(run: str | Path) -> RunStatus:
+    """Compares a run's folder with its settings and data as they are now.
+
+    Raises:
+        InputError: no run there, or data that can no longer be used.
+    """
+    run = Path(run)
+    command = command_of(run)
+    if command is None:
+        raise InputError(f"{run}: no run here; give the folder that was given as --run")
+    path = run / "settings.yaml"
+    if command == "adapt":
+        stages = target_stages(validated(AdaptConfig, read_yaml(path), str(path)), run)
+    else:
+        stages = source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
+    return RunStatus(command, {stage.name: state_of(run, stage) for stage in stages})

@@ -1,0 +1,88 @@
+"""The raw images and strokes of an adaptation, and the enhancer it uses."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shallow2deep.config import AdaptConfig
+from shallow2deep.errors import InputError
+from shallow2deep.features import FeatureSpec
+from shallow2deep.io.atomic import sha256
+from shallow2deep.io.volumes import Volume
+from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.stages.data import open_strokes
+from shallow2deep.stages.images import Image, open_images
+from shallow2deep.stages.source import feature_spec
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the target's stages read; `strokes` has one array for each of `raws`."""
+
+    images: list[Image]
+    strokes: list[np.ndarray]
+    spec: FeatureSpec
+    enhancer: Path
+
+    @property
+    def raws(self) -> list[Volume]:
+        return [part for image in self.images for part in image.parts]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of raw and strokes."""
+        found = {f"raw {n}": raw.fingerprint() for n, raw in enumerate(self.raws)}
+        drawn = {f"strokes {n}": hashlib.sha256(s.tobytes()).hexdigest() for n, s in enumerate(self.strokes)}
+        return found | drawn
+
+    @property
+    def enhancer_fingerprint(self) -> str:
+        return " ".join(sha256(self.enhancer / name) for name in ("model.json", "weights.safetensors"))
+
+
+def open_target(config: AdaptConfig) -> Target:
+    """Opens and checks all data of a configuration, and the enhancer.
+
+    Raises:
+        InputError: anything that cannot be used, before any work.
+    """
+    if config.ndim == 3:
+        raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
+    _, model = load_enhancer(config.enhancer)
+    if config.features is not None:
+        spec = feature_spec(config.features, config.ndim)
+    else:
+        spec = FeatureSpec.from_dict(model.record["features"])
+    images = open_images(config.target, config.ndim)
+    raws = [part for image in images for part in image.parts]
+    strokes = open_strokes(config.target, config.ndim, config.classes, raws)
+    return Target(images, strokes, spec, enhancer_folder(config.enhancer))
+
+
+def enhancer_folder(name: str | Path) -> Path:
+    """The folder with the enhancer's model, given that folder or the run that made it.
+
+    Raises:
+        InputError: neither.
+    """
+    for folder in (Path(name), Path(name) / "enhancer"):
+        if (folder / "model.json").is_file():
+            return folder
+    raise InputError(
+        f"{name}: no enhancer here; give a finished run of enhancer-train, or its folder enhancer"
+    )
+
+
+def load_enhancer(name: str | Path) -> tuple[UNet, ModelSpec]:
+    """The enhancer's network and description.
+
+    Raises:
+        InputError: not an enhancer, or damaged.
+    """
+    network, spec = load_model(enhancer_folder(name))
+    if spec.kind != "enhancer":
+        raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
+    return network, spec

@@ -1,0 +1,42 @@
+"""Stage *target_forest*: the forest of the user's strokes, and its probability maps."""
+
+from functools import partial
+from pathlib import Path
+
+from shallow2deep.config import AdaptConfig
+from shallow2deep.forests import predict_probabilities, train_forest
+from shallow2deep.seeding import integer_seed
+from shallow2deep.stages.engine import Stage
+from shallow2deep.stages.images import Image, map_path, save_map
+from shallow2deep.stages.parallel import in_parallel
+from shallow2deep.stages.target import Target
+
+
+def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
+    def work(folder: Path) -> None:
+        drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
+        forest = train_forest(
+            [raw for raw, _ in drawn],
+            [strokes for _, strokes in drawn],
+            target.spec,
+            seed=integer_seed(config.seed, "target forest"),
+            classes=config.classes,
+            n_jobs=config.jobs,
+            **config.target_forest.model_dump(),
+        )
+        forest.save(folder / "forest.npz")
+
+        def predict(image: Image) -> None:
+            p = image.predict(partial(predict_probabilities, forest))
+            save_map(folder, image, p, config.classes)
+
+        missing = [image for image in target.images if not map_path(folder, image).exists()]
+        in_parallel(predict, missing, config.jobs, "forest maps")
+
+    settings = {
+        "seed": config.seed,
+        "classes": config.classes,
+        "features": target.spec.to_dict(),
+        **config.target_forest.model_dump(mode="json"),
+    }
+    return Stage("target_forest", settings, target.fingerprints, work)

@@ -1,0 +1,97 @@
+"""Training samples cut from the pool; sample i depends on (seed, i) alone."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+
+from shallow2deep.config import AugmentSettings
+from shallow2deep.seeding import generator
+from shallow2deep.training.augment import augment, augment_raw
+from shallow2deep.training.loop import Sample
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """A part of the pool.
+
+    Its arrays: `maps` uint8 `(n, forests, C - 1, *patch)`; `classes`, `boundaries` and `raw` `(n, *patch)`.
+
+    Attributes:
+        outputs: how many targets: 1 the class itself, 2 also its boundary.
+    """
+
+    path: Path
+    part: str
+    outputs: int
+
+    @cached_property
+    def arrays(self) -> zarr.Group:
+        return zarr.open_group(self.path, mode="r")[self.part]
+
+    def targets(self, index: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
+        """uint8 `(outputs, *window)` for class `number`."""
+        member = self.arrays["classes"][(index, *window)] == number
+        targets = [member]
+        if self.outputs > 1:
+            targets.append(self.arrays["boundaries"][(index, *window)] > 0)
+        return np.stack(targets).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class TrainingSamples(_Pool):
+    """Augmented random crops.
+
+    Attributes:
+        inputs: "maps" or "raw".
+        stage: its random numbers are this stage's.
+    """
+
+    inputs: str
+    size: tuple[int, ...]
+    settings: AugmentSettings
+    count: int
+    seed: int
+    stage: str
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = generator(self.seed, f"{self.stage} sample", index)
+        patches, forests, classes, *shape = self.arrays["maps"].shape
+        patch, forest, number = (int(rng.integers(n)) for n in (patches, forests, classes))
+        starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
+        window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
+        targets = self.targets(patch, number + 1, window)
+        if self.inputs == "maps":
+            image = self.arrays["maps"][(patch, forest, number, *window)] / np.float32(255)
+            image, targets = augment(image, targets, self.settings, rng)
+        else:
+            image, targets = augment_raw(self.arrays["raw"][(patch, *window)], targets, self.settings, rng)
+        return torch.from_numpy(image)[None], torch.from_numpy(targets)
+
+
+@dataclass(frozen=True)
+class ValidationSamples(_Pool):
+    """Every patch and class once, unchanged, each with another forest; cut to a multiple of `step`."""
+
+    inputs: str
+    step: int
+
+    def __len__(self) -> int:
+        return int(self.arrays["maps"].shape[0] * self.arrays["maps"].shape[2])
+
+    def __getitem__(self, index: int) -> Sample:
+        _, forests, classes, *shape = self.arrays["maps"].shape
+        patch, number = divmod(index, classes)
+        window = tuple(slice(0, n // self.step * self.step) for n in shape)
+        if self.inputs == "maps":
+            image = self.arrays["maps"][(patch, patch % forests, number, *window)] / np.float32(255)
+        else:
+            image = self.arrays["raw"][(patch, *window)]
+        targets = self.targets(patch, number + 1, window)
+        return torch.from_numpy(image)[None], torch.from_numpy(targets)

@@ -1,0 +1,102 @@
+"""The training loop learns, and is the same for any number of workers, interruption or precision of timing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shallow2deep.config import TrainingSettings
+from shallow2deep.networks.unet import UNet
+from shallow2deep.training.loop import Sample, Stopped, train
+
+
+class Discs:
+    """Noisy discs, and the discs."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([1, index])
+        y, x = np.indices((32, 32)) - rng.integers(8, 24, 2)[:, None, None]
+        disc = (y**2 + x**2 < 36)[None]
+        noisy = np.clip(0.7 * disc + rng.normal(0.15, 0.2, disc.shape), 0, 1)
+        return torch.from_numpy(noisy.astype(np.float32)), torch.from_numpy(disc.astype(np.uint8))
+
+
+def settings(**changes: object) -> TrainingSettings:
+    plain = {
+        "batch": 4,
+        "steps": 30,
+        "validate_every": 10,
+        "checkpoint_every": 10,
+        "workers": 0,
+        "learning_rate": 3e-3,
+        "device": "cpu",
+        "patch": (32, 32),
+    }
+    return TrainingSettings.model_validate(plain | changes)
+
+
+def trained(folder: Path, stop_after: int | None = None, **changes: object) -> tuple[dict, dict]:
+    torch.manual_seed(0)
+    network = UNet(1, 1, 4, 2)
+    chosen = settings(**changes)
+    calls = iter(range(1, 10**6))
+    training, validation = Discs(chosen.steps * chosen.batch), Discs(6)
+    result = train(
+        network,
+        training,
+        validation,
+        chosen,
+        folder,
+        ("disc",),
+        lambda: stop_after is not None and next(calls) >= stop_after,
+    )
+    return network.state_dict(), result
+
+
+def same(a: dict, b: dict) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_learns_and_leaves_curves(tmp_path: Path) -> None:
+    _, result = trained(tmp_path, steps=120, validate_every=20)
+    assert result["best_score"] > 0.9
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_same_bytes_twice_and_for_any_number_of_workers(tmp_path: Path, precision: str) -> None:
+    runs = [
+        trained(tmp_path / str(n), workers=workers, precision=precision)[0]
+        for n, workers in enumerate((0, 0, 1, 2))
+    ]
+    assert all(same(runs[0], other) for other in runs[1:])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+@pytest.mark.parametrize("stop_after", [1, 10, 17, 29])
+def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: int, schedule: str) -> None:
+    whole, result = trained(tmp_path / "whole", schedule=schedule)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", stop_after=stop_after, schedule=schedule)
+    parts, again = trained(tmp_path / "parts", schedule=schedule)
+    assert same(whole, parts)
+    assert result == again
+
+
+@pytest.mark.parametrize("loss", ["dice", "bce", "dice+bce"])
+def test_every_loss_lowers_itself(tmp_path: Path, loss: str) -> None:
+    _, result = trained(tmp_path, loss=loss, steps=80, validate_every=20)
+    assert result["best_score"] > 0.5
+
+
+def test_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
+    _, result = trained(tmp_path, steps=2000, validate_every=1, patience=3, learning_rate=1e-9)
+    assert result["step"] < 100
+    assert result["best_score"] == max(score for _, score in result["history"])
