@@ -6,8 +6,10 @@ Runs that are finished are not made again. Prints Markdown and writes RUNS/resul
 """
 
 import argparse
+import csv
 import json
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from shallow2deep.stages.source_run import enhancer_train
 from shallow2deep.stages.target_run import adapt
 
 HERE = Path(__file__).parent
+Scores = dict[str, float]
 AMOUNTS = ("few", "medium", "many")
 
 
@@ -34,8 +37,6 @@ class Pair:
 
 
 def nuclei(folder: str, data: Path, stems: tuple[str, ...]) -> Pair:
-    import csv
-
     with (data / folder / "manifest.csv").open(newline="") as file:
         test = [row["stem"] for row in csv.DictReader(file) if row["split"] == "test"]
     return Pair(
@@ -58,12 +59,8 @@ def pairs(data: Path) -> dict[str, Pair]:
             ("em_epfl/test0_raw.png",),
             ("em_epfl/test0_mitochondria.png",),
         ),
-        "fluo-512x640": nuclei(
-            "dsb_fluo_512x640", data, ("f728de042672", "ad9d305cbf19", "80632d6be60c")
-        ),
-        "fluo-purple": nuclei(
-            "dsb_purple_256x320", data, ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2")
-        ),
+        "fluo-512x640": nuclei("dsb_fluo_512x640", data, ("f728de042672", "ad9d305cbf19", "80632d6be60c")),
+        "fluo-purple": nuclei("dsb_purple_256x320", data, ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2")),
     }
 
 
@@ -71,7 +68,7 @@ def under(data: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str((data / name).resolve()) for name in names)
 
 
-def score_of(model: Path, pair: Pair, data: Path, out: Path, step: str = "enhanced") -> dict[str, float]:
+def score_of(model: Path, pair: Pair, data: Path, out: Path, step: str = "enhanced") -> Scores:
     maps = predict(model, RawData(raw=under(data, pair.test_raw)), out, step)  # type: ignore[arg-type]
     labels = RawData(raw=under(data, pair.test_labels))
     return evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]
@@ -83,7 +80,7 @@ def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seed
     kept = place / "scores.json"
     scores: dict = json.loads(kept.read_text()) if kept.exists() else {}
 
-    def once(key: str, make) -> None:  # noqa: ANN001
+    def once(key: str, make: Callable[[], Scores]) -> None:
         if key not in scores:
             scores[key] = make()
             place.mkdir(parents=True, exist_ok=True)
@@ -94,7 +91,7 @@ def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seed
         for seed in range(seeds):
             run = place / f"{amount}-{seed}"
 
-            def adapted(step: str, run: Path = run, amount: str = amount, seed: int = seed):  # noqa: ANN202
+            def adapted(step: str, run: Path = run, amount: str = amount, seed: int = seed) -> Scores:
                 strokes = f"{(data / pair.strokes).resolve()}:{amount}"
                 target = TargetData(raw=under(data, pair.raw), strokes=(strokes,))
                 config = AdaptConfig(

@@ -66,8 +66,11 @@ def pooled_score(
     if tolerance:
         near = [~_near_boundary(t, tolerance) for t in truths]
         valids = near if valids is None else [v.astype(bool) & n for v, n in zip(valids, near, strict=True)]
-    flat = [np.concatenate([image.ravel() for image in images]) for images in (probabilities, truths)]
-    return score(*flat, valid=None if valids is None else np.concatenate([v.ravel() for v in valids]))
+    return score(
+        np.concatenate([p.ravel() for p in probabilities]),
+        np.concatenate([t.ravel() for t in truths]),
+        None if valids is None else np.concatenate([v.ravel() for v in valids]),
+    )
 
 
 def _near_boundary(truth: np.ndarray, distance: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from shallow2deep.io.atomic import atomic_path
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 _STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
@@ -49,7 +50,7 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
     return path
 
 
-def _show(axis: plt.Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
+def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
     if title not in row:
         axis.set_axis_off()
         return

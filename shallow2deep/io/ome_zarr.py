@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from shallow2deep.io.stored import (
     size_in_bytes,
     voxel_size_in,
 )
+
+_BLOSC_HEADER = 16  # bytes; the last four hold the size of the whole chunk
 
 
 def open_zarr(path: Path, key: str | None) -> Stored:
@@ -50,7 +53,22 @@ def open_zarr(path: Path, key: str | None) -> Stored:
 
 def _read_zarr(path: Path, key: str | None, window: Window) -> np.ndarray:
     with reading(path):
-        return np.asarray(zarr.open_array(str(path), mode="r", path=key or "")[window])
+        array = zarr.open_array(str(path), mode="r", path=key or "")
+        if len(array.compressors) == 1 and "blosc" in str(array.compressors).lower() and not array.shards:
+            _check_blosc(path / (key or ""), array, window)
+        return np.asarray(array[window])
+
+
+def _check_blosc(folder: Path, array: zarr.Array[Any], window: Window) -> None:
+    """Refuses chunks that are cut off: Blosc would read whatever lies behind them in memory."""
+    ranges = (range(s.start // n, -(-s.stop // n)) for s, n in zip(window, array.chunks, strict=True))
+    for chunk in product(*ranges):
+        file = folder / array.metadata.encode_chunk_key(chunk)
+        if file.is_file():
+            with file.open("rb") as opened:
+                header = opened.read(_BLOSC_HEADER)
+            if int.from_bytes(header[12:], "little") != file.stat().st_size or len(header) < _BLOSC_HEADER:
+                raise ValueError(f"chunk {file.name} is cut off")
 
 
 def _node(path: Path, key: str | None) -> zarr.Group | zarr.Array[Any] | None:

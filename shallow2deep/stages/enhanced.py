@@ -38,7 +38,7 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
 
 
 def enhance(
-    network: UNet, probabilities: np.ndarray, block: Sequence[int], device: torch.device
+    network: UNet, probabilities: np.ndarray, block: tuple[int, ...], device: torch.device
 ) -> np.ndarray:
     """Each class but the first through the enhancer.
 

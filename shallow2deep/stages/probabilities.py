@@ -1,6 +1,7 @@
 """Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -70,7 +71,7 @@ def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
         )
 
 
-def _create(folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int) -> zarr.Group:
+def _create(folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int) -> Any:
     """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
     if log.is_empty():
         pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
@@ -99,7 +100,7 @@ def _choose(
 
 
 def _fill(
-    part: zarr.Group, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source
+    part: Any, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source
 ) -> None:
     """Features once, with a halo; then the maps of all the patch's forests."""
     shape, halo = image.raw.spatial_shape, source.spec.halo

@@ -60,7 +60,7 @@ def train(
     """
     device = choose_device(settings.device)
     bfloat16 = use_bfloat16(settings.precision, device)
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _TrainingState(network, settings)
     state.restore(folder / "checkpoints")
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)

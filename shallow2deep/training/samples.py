@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,16 @@ class _Pool:
 
     Attributes:
         outputs: how many targets: 1 the class itself, 2 also its boundary.
+        inputs: "maps" or "raw".
     """
 
     path: Path
     part: str
     outputs: int
+    inputs: str
 
     @cached_property
-    def arrays(self) -> zarr.Group:
+    def arrays(self) -> Any:  # zarr's types don't tell arrays from groups
         return zarr.open_group(self.path, mode="r")[self.part]
 
     def targets(self, index: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
@@ -40,17 +43,21 @@ class _Pool:
             targets.append(self.arrays["boundaries"][(index, *window)] > 0)
         return np.stack(targets).astype(np.uint8)
 
+    def image(self, index: int, forest: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
+        """float32 `(*window)`: the map of class `number`, or raw."""
+        if self.inputs == "raw":
+            return np.asarray(self.arrays["raw"][(index, *window)])
+        return np.asarray(self.arrays["maps"][(index, forest, number - 1, *window)] / np.float32(255))
+
 
 @dataclass(frozen=True)
 class TrainingSamples(_Pool):
     """Augmented random crops.
 
     Attributes:
-        inputs: "maps" or "raw".
         stage: its random numbers are this stage's.
     """
 
-    inputs: str
     size: tuple[int, ...]
     settings: AugmentSettings
     count: int
@@ -67,11 +74,9 @@ class TrainingSamples(_Pool):
         starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         targets = self.targets(patch, number + 1, window)
-        if self.inputs == "maps":
-            image = self.arrays["maps"][(patch, forest, number, *window)] / np.float32(255)
-            image, targets = augment(image, targets, self.settings, rng)
-        else:
-            image, targets = augment_raw(self.arrays["raw"][(patch, *window)], targets, self.settings, rng)
+        image = self.image(patch, forest, number + 1, window)
+        change = augment if self.inputs == "maps" else augment_raw
+        image, targets = change(image, targets, self.settings, rng)
         return torch.from_numpy(image)[None], torch.from_numpy(targets)
 
 
@@ -79,7 +84,6 @@ class TrainingSamples(_Pool):
 class ValidationSamples(_Pool):
     """Every patch and class once, unchanged, each with another forest; cut to a multiple of `step`."""
 
-    inputs: str
     step: int
 
     def __len__(self) -> int:
@@ -89,9 +93,6 @@ class ValidationSamples(_Pool):
         _, forests, classes, *shape = self.arrays["maps"].shape
         patch, number = divmod(index, classes)
         window = tuple(slice(0, n // self.step * self.step) for n in shape)
-        if self.inputs == "maps":
-            image = self.arrays["maps"][(patch, patch % forests, number, *window)] / np.float32(255)
-        else:
-            image = self.arrays["raw"][(patch, *window)]
+        image = self.image(patch, patch % forests, number + 1, window)
         targets = self.targets(patch, number + 1, window)
         return torch.from_numpy(image)[None], torch.from_numpy(targets)

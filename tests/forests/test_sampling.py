@@ -55,9 +55,7 @@ def score_patch() -> tuple[Patch, np.ndarray]:
     return Patch(classes, 2, np.stack([p0, 1 - p0]).astype(np.float32)), np.arange(90) // 30
 
 
-@pytest.mark.parametrize(
-    ("name", "zone"), [("worst_points", 2), ("uncertain_points", 1), ("worst_tiles", 2)]
-)
+@pytest.mark.parametrize(("name", "zone"), [("worst_points", 2), ("uncertain_points", 1), ("worst_tiles", 2)])
 def test_score_picks_the_zone_it_is_named_after(name: str, zone: int) -> None:
     patch, zones = score_patch()
     strokes = STRATEGIES[name](patch, ForestsSettings(fraction=0.2), RNG(0))

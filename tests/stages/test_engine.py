@@ -8,7 +8,9 @@ from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after, run_stages, state_of
 
 
-def stage(log: list[str], name: str = "one", settings: dict | None = None, inputs: dict | None = None) -> Stage:
+def stage(
+    log: list[str], name: str = "one", settings: dict | None = None, inputs: dict | None = None
+) -> Stage:
     def work(folder: Path) -> None:
         log.append(name)
         (folder / "result.txt").write_text(f"{name} {settings}")

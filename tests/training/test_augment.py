@@ -1,5 +1,7 @@
 """Augmentation keeps ranges, moves targets with the image, and depends on its generator alone."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def sample(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80), (8, 64, 64)])
 @pytest.mark.parametrize("function", [augment, augment_raw])
-def test_shapes_ranges_and_determinism(shape: tuple[int, ...], function) -> None:  # noqa: ANN001
+def test_shapes_ranges_and_determinism(shape: tuple[int, ...], function: Callable) -> None:
     image, targets = sample(shape)
     for seed in range(10):
         new, moved = function(image, targets, ALL, RNG(seed))

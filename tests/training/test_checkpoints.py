@@ -21,9 +21,7 @@ def test_last_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, 0.5, 0.99])
-def test_damaged_one_falls_back_loudly(
-    tmp_path: Path, kept: float, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_one_falls_back_loudly(tmp_path: Path, kept: float, caplog: pytest.LogCaptureFixture) -> None:
     for step in (1, 2):
         save_checkpoint(tmp_path, step, {"step": step, "weights": torch.zeros(1000)})
     newest = tmp_path / "step_000000002.pt"

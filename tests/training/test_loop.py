@@ -1,4 +1,4 @@
-"""The training loop learns, and is the same for any number of workers, interruption or precision of timing."""
+"""The training loop learns, and is the same for any number of workers and interruptions."""
 
 from pathlib import Path
 
