@@ -11,6 +11,7 @@ import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, RawData, TargetData, read_yaml, validated
@@ -101,7 +102,7 @@ def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seed
                 return score_of(run, pair, data, run.with_name(f"{run.name}-test-{step}"), step)
 
             for step in ("forest", "enhanced"):
-                once(f"{step} {amount} {seed}", lambda step=step, adapted=adapted: adapted(step))
+                once(f"{step} {amount} {seed}", partial(adapted, step))
     return scores
 
 

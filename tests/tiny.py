@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from scipy import ndimage as ndi
 
@@ -21,7 +20,9 @@ class Data:
     def source_values(self, **changes: object) -> dict:
         plain = {
             "classes": ["background", "disc"],
-            "sources": [{"raw": f"{self.folder}/source*_raw.png", "labels": f"{self.folder}/source*_labels.png"}],
+            "sources": [
+                {"raw": f"{self.folder}/source*_raw.png", "labels": f"{self.folder}/source*_labels.png"}
+            ],
             "features": {"scales": [0.7, 1.6]},
             "forests": {
                 "count": 4,

@@ -52,12 +52,17 @@ def open_source(data: SourceData, ndim: int, n_classes: int) -> list[Labelled]:
     if len(raws) != len(labels):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
     pairs = [Labelled(r, t, data.label_values == "instances") for r, t in zip(raws, labels, strict=True)]
-    for pair in pairs:
-        _check_labels(pair, n_classes)
+    present = set[int]().union(*(_checked_values(pair, n_classes) for pair in pairs))
+    if len(present) < 2:
+        raise InputError(
+            f"the labels {', '.join(data.labels)} have one class only, number {min(present)}; "
+            "give images with objects and background"
+        )
     return pairs
 
 
-def _check_labels(pair: Labelled, n_classes: int) -> None:
+def _checked_values(pair: Labelled, n_classes: int) -> set[int]:
+    """The numbers of the classes that an image's labels have, once they were found to be usable."""
     raw, labels = pair.raw, pair.labels
     if raw.spatial_shape != labels.spatial_shape:
         raise InputError(
@@ -72,6 +77,7 @@ def _check_labels(pair: Labelled, n_classes: int) -> None:
             f"{labels.name}: values {values.min()} to {values.max()} came, but 0 to {n_classes - 1} were "
             "expected; set classes, or label_values to instances"
         )
+    return set(np.unique(values > 0 if pair.instances else values).astype(int).tolist())
 
 
 def open_strokes(

@@ -14,6 +14,7 @@ from shallow2deep.stages.source import Source
 from shallow2deep.training.devices import choose_device
 from shallow2deep.training.loop import Stopped, train
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
+from shallow2deep.version import VERSION
 
 _NO_RESULT = {"workers", "device", "checkpoint_every"}  # settings that do not change what comes out
 
@@ -92,6 +93,10 @@ def _with_record(spec: ModelSpec, config: EnhancerTrainConfig, source: Source, r
         "data_licences": list(source.licences),
         "settings": config.model_dump(mode="json", include={"seed", "forests", "probabilities", spec.kind}),
         "training": result,
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "shallow2deep": VERSION,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
     }
     return ModelSpec(**{**vars(spec), "record": record})

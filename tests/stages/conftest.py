@@ -38,5 +38,3 @@ def target_run(data: Data, source_run: Path) -> Path:
     run = source_run.with_name("target")
     adapt(data.target(source_run), run)
     return run
-
-

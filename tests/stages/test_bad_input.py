@@ -77,7 +77,10 @@ ADAPT: dict[str, tuple[Change, str]] = {
     ),
     "empty strokes": (all_strokes(np.zeros((SIZE, SIZE), np.uint8)), "stroke"),
     "one class": (all_strokes(np.eye(SIZE, dtype=np.uint8)), "disc"),
-    "labels for strokes": (all_strokes(np.ones((SIZE, SIZE), np.uint8) + np.eye(SIZE, dtype=np.uint8)), "dense"),
+    "labels for strokes": (
+        all_strokes(np.ones((SIZE, SIZE), np.uint8) + np.eye(SIZE, dtype=np.uint8)),
+        "dense",
+    ),
     "unknown stroke value": (all_strokes(np.eye(SIZE, dtype=np.uint8) * 7), "7"),
     "NaN": (nan_raw, "NaN"),
     "number of axes": (channels, "axes"),
@@ -110,7 +113,10 @@ def test_adapt(
 
 
 TRAIN: dict[str, tuple[Change, str]] = {
-    "image smaller than a patch": (set_("probabilities", "patch", value=[128, 128]), "smaller than the patch"),
+    "image smaller than a patch": (
+        set_("probabilities", "patch", value=[128, 128]),
+        "smaller than the patch",
+    ),
     "crop larger than a patch": (set_("enhancer", "patch", value=[80, 80]), "larger"),
     "patch that does not divide": (set_("enhancer", "patch", value=[30, 30]), "divide"),
     "unknown strategy": (set_("forests", "strategies", value={"magic": 1}), "magic"),
@@ -178,11 +184,14 @@ def test_a_failed_call_leaves_a_finished_run_alone(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("predict", "/nowhere", "--raw", "x.png", "--out", "y"), ("status", "/nowhere"), ("nonsense",), ("init",)],
+    [
+        ("predict", "/nowhere", "--raw", "x.png", "--out", "y"),
+        ("status", "/nowhere"),
+        ("nonsense",),
+        ("init",),
+    ],
 )
-def test_other_commands(
-    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_commands(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "enhancer.yaml").write_text("mine")
     assert run(monkeypatch, *arguments) == 2

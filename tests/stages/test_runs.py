@@ -49,7 +49,9 @@ def test_same_command_twice_gives_the_same_bytes_for_any_number_of_workers(
     data: Data, source_run: Path, target_run: Path, tmp_path: Path
 ) -> None:
     settings = data.source_values()["enhancer"]
-    config = data.source(jobs=1, enhancer=settings | {"workers": 2, "checkpoint_every": 5}, source_net=settings)
+    config = data.source(
+        jobs=1, enhancer=settings | {"workers": 2, "checkpoint_every": 5}, source_net=settings
+    )
     enhancer_train(config, tmp_path / "source")
     assert artifacts(tmp_path / "source") == artifacts(source_run)
     adapt(data.target(tmp_path / "source", jobs=1), tmp_path / "target")

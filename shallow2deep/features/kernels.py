@@ -1,0 +1,459 @@
+"""Compiled loops of the filter bank.
+
+All filters of a scale work on the same presmoothed image with kernels of at most five taps. So each line of
+the image is filtered along the slower axes into a few line buffers, which stay in the first-level cache, and
+the pass along the line is fused with what a filter makes of its derivatives. Only the features themselves go
+back to memory.
+
+A kernel is given as its half, `(k0, k1, k2)`: even ones weigh `a[-n] + a[n]`, odd ones `a[n] - a[-n]`.
+Images that are read have `PAD` mirrored pixels at both ends of each line.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba import njit
+
+PAD = 3
+_RING = 5  # lines (2D) or planes (3D) of structure tensor products that are kept
+
+# rows of the array of kernels
+GAUSS, SLOPE, CURVE, NARROW, INNER, INNER_SLOPE, OUTER = range(7)
+# entries of the array of columns: where each filter's features start, or -1
+SMOOTHING, LAPLACE, MAGNITUDE, DIFFERENCE, TENSOR, HESSE = range(6)
+
+# A loop over many lines is vectorised only if LLVM may check that many pairs of them for overlap.
+llvm.set_option("", "-runtime-memory-check-threshold=128")
+compiled: Callable[..., Any] = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+part_of_loop: Callable[..., Any] = njit(
+    nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True
+)
+
+
+@compiled
+def mirrored(index, size):  # type: ignore[no-untyped-def]
+    """The pixel that stands in for `index`; the edge itself is not repeated."""
+    if size == 1:
+        return 0
+    index = abs(index) % (2 * size - 2)
+    return min(index, 2 * size - 2 - index)
+
+
+@compiled
+def _mirror_ends(row, size, pad):  # type: ignore[no-untyped-def]
+    """Fills the first and last `pad` entries of a line of `size` pixels."""
+    for n in range(1, pad + 1):
+        row[pad - n] = row[pad + mirrored(-n, size)]
+        row[pad + size - 1 + n] = row[pad + mirrored(size - 1 + n, size)]
+
+
+@compiled
+def _start(out, a, k):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = k * a[x]
+
+
+@compiled
+def _accumulate(out, a, b, k, c, d, m):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] += k * (a[x] + b[x]) + m * (c[x] + d[x])
+
+
+@compiled
+def _smooth_along(source, i, kernel, out):  # type: ignore[no-untyped-def]
+    """Line `i` of `(n, width)` smoothed along n, into `out`; kernel: half, padded to an odd length."""
+    size = len(source)
+    _start(out, source[i], kernel[0])
+    for n in range(1, len(kernel), 2):
+        _accumulate(
+            out,
+            source[mirrored(i - n, size)],
+            source[mirrored(i + n, size)],
+            kernel[n],
+            source[mirrored(i - n - 1, size)],
+            source[mirrored(i + n + 1, size)],
+            kernel[n + 1],
+        )
+
+
+@compiled
+def smooth_lines(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
+    """Lines `first` to `last` of a plane smoothed along both axes, from `(y, x)` to `(y, PAD + x + PAD)`."""
+    width, reach = source.shape[1], len(kernel) - 1
+    buffer = np.empty(width + 2 * reach, np.float32)
+    for y in range(first, last):
+        _smooth_along(source, y, kernel, buffer[reach : reach + width])
+        _mirror_ends(buffer, width, reach)
+        target = out[y, PAD : PAD + width]
+        _start(target, buffer[reach:], kernel[0])
+        for n in range(1, len(kernel), 2):
+            _accumulate(
+                target,
+                buffer[reach - n :],
+                buffer[reach + n :],
+                kernel[n],
+                buffer[reach - n - 1 :],
+                buffer[reach + n + 1 :],
+                kernel[n + 1],
+            )
+        _mirror_ends(out[y], width, PAD)
+
+
+@compiled
+def smooth_planes(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
+    """As `smooth_lines`, for whole planes `first` to `last` of a volume."""
+    for z in range(first, last):
+        smooth_lines(source[z], kernel, out[z], 0, source.shape[1])
+
+
+@compiled
+def smooth_planes_along(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
+    """Planes `first` to `last` of `(z, pixels)` smoothed along z, piece by piece for the cache."""
+    piece = 2048
+    for start in range(0, source.shape[1], piece):
+        part = source[:, start : start + piece]
+        for z in range(first, last):
+            _smooth_along(part, z, kernel, out[z, start : start + piece])
+
+
+@compiled
+def _even_of_lines(out, a, b, c, d, e, k0, k1, k2):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = k0 * c[x] + k1 * (b[x] + d[x]) + k2 * (a[x] + e[x])
+
+
+@compiled
+def _odd_of_lines(out, a, b, d, e, k1, k2):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = k1 * (d[x] - b[x]) + k2 * (e[x] - a[x])
+
+
+@compiled
+def _across(out, lines, i, size, kernels, which):  # type: ignore[no-untyped-def]
+    """Line `i` of `lines` `(n, width)` filtered along n; `size`: number of lines that are mirrored at."""
+    k = kernels[which]
+    a, b = lines[mirrored(i - 2, size)], lines[mirrored(i - 1, size)]
+    d, e = lines[mirrored(i + 1, size)], lines[mirrored(i + 2, size)]
+    if which == SLOPE or which == INNER_SLOPE:
+        _odd_of_lines(out, a, b, d, e, k[1], k[2])
+    else:
+        _even_of_lines(out, a, b, lines[i], d, e, k[0], k[1], k[2])
+
+
+@part_of_loop
+def _even(row, x, k):  # type: ignore[no-untyped-def]
+    return k[0] * row[x] + k[1] * (row[x - 1] + row[x + 1]) + k[2] * (row[x - 2] + row[x + 2])
+
+
+@part_of_loop
+def _odd(row, x, k):  # type: ignore[no-untyped-def]
+    return k[1] * (row[x + 1] - row[x - 1]) + k[2] * (row[x + 2] - row[x - 2])
+
+
+@compiled
+def _line_smooth(out, g, even):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = _even(g, x + PAD, even)
+
+
+@compiled
+def _line_difference(out, wide, narrow, even, even_narrow):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = _even(wide, x + PAD, even) - _even(narrow, x + PAD, even_narrow)
+
+
+@compiled
+def _line_magnitude_2d(out, g, d, even, odd):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        dx, dy = _odd(g, x + PAD, odd), _even(d, x + PAD, even)
+        out[x] = np.sqrt(dx * dx + dy * dy)
+
+
+@compiled
+def _line_laplace_2d(out, g, h, even, curve):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = _even(g, x + PAD, curve) + _even(h, x + PAD, even)
+
+
+@compiled
+def _line_hesse_2d(largest, smallest, g, d, h, even, odd, curve):  # type: ignore[no-untyped-def]
+    for x in range(largest.size):
+        xx, yy = _even(g, x + PAD, curve), _even(h, x + PAD, even)
+        xy = _odd(d, x + PAD, odd)
+        middle, half = np.float32(0.5) * (xx + yy), np.float32(0.5) * (xx - yy)
+        root = np.sqrt(half * half + xy * xy)
+        largest[x] = middle + root
+        smallest[x] = middle - root
+
+
+@compiled
+def _line_products_2d(xx, xy, yy, g, d, even, odd):  # type: ignore[no-untyped-def]
+    for x in range(g.size - 2 * PAD):
+        dx, dy = _odd(g, x + PAD, odd), _even(d, x + PAD, even)
+        xx[x + PAD] = dx * dx
+        xy[x + PAD] = dx * dy
+        yy[x + PAD] = dy * dy
+
+
+@compiled
+def _line_tensor_2d(largest, smallest, sxx, sxy, syy, even):  # type: ignore[no-untyped-def]
+    for x in range(largest.size):
+        xx, yy = _even(sxx, x + PAD, even), _even(syy, x + PAD, even)
+        xy = _even(sxy, x + PAD, even)
+        middle, half = np.float32(0.5) * (xx + yy), np.float32(0.5) * (xx - yy)
+        root = np.sqrt(half * half + xy * xy)
+        largest[x] = middle + root
+        smallest[x] = middle - root
+
+
+@compiled
+def filter_lines_2d(image, kernels, columns, out, first, last):  # type: ignore[no-untyped-def]
+    """All filters of one scale for lines `first` to `last`.
+
+    Args:
+        image: presmoothed, float32 `(y, PAD + x + PAD)`.
+        kernels: float32 `(7, 3)`, half kernels.
+        columns: int `(6,)`, where the features of each filter start in `out`, or -1 for none.
+        out: float32 `(F, y, x)`.
+    """
+    ny, width = image.shape
+    nx = width - 2 * PAD
+    even, odd, curve = kernels[GAUSS], kernels[SLOPE], kernels[CURVE]
+    g, d, h = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    products = np.empty((3, _RING, width), np.float32)
+    done = max(first - 2, 0)  # lines of products there are
+    for y in range(first, last):
+        if columns[TENSOR] >= 0:
+            for line_ in range(done, min(y + 3, ny)):
+                _across(g, image, line_, ny, kernels, INNER)
+                _across(d, image, line_, ny, kernels, INNER_SLOPE)
+                xx, xy, yy = (
+                    products[0, line_ % _RING],
+                    products[1, line_ % _RING],
+                    products[2, line_ % _RING],
+                )
+                _line_products_2d(xx, xy, yy, g, d, kernels[INNER], kernels[INNER_SLOPE])
+                _mirror_ends(xx, nx, PAD)
+                _mirror_ends(xy, nx, PAD)
+                _mirror_ends(yy, nx, PAD)
+            done = max(done, min(y + 3, ny))
+            a, b = mirrored(y - 2, ny) % _RING, mirrored(y - 1, ny) % _RING
+            c, e, f = y % _RING, mirrored(y + 1, ny) % _RING, mirrored(y + 2, ny) % _RING
+            k = kernels[OUTER]
+            for n, target in enumerate((g, d, h)):
+                p = products[n]
+                _even_of_lines(target, p[a], p[b], p[c], p[e], p[f], k[0], k[1], k[2])
+            n = columns[TENSOR]
+            _line_tensor_2d(out[n, y], out[n + 1, y], g, d, h, kernels[OUTER])
+        _across(g, image, y, ny, kernels, GAUSS)
+        if columns[SMOOTHING] >= 0:
+            _line_smooth(out[columns[SMOOTHING], y], g, even)
+        if columns[DIFFERENCE] >= 0:
+            _across(d, image, y, ny, kernels, NARROW)
+            _line_difference(out[columns[DIFFERENCE], y], g, d, even, kernels[NARROW])
+        if columns[LAPLACE] < 0 and columns[MAGNITUDE] < 0 and columns[HESSE] < 0:
+            continue
+        _across(d, image, y, ny, kernels, SLOPE)
+        _across(h, image, y, ny, kernels, CURVE)
+        if columns[LAPLACE] >= 0:
+            _line_laplace_2d(out[columns[LAPLACE], y], g, h, even, curve)
+        if columns[MAGNITUDE] >= 0:
+            _line_magnitude_2d(out[columns[MAGNITUDE], y], g, d, even, odd)
+        if columns[HESSE] >= 0:
+            n = columns[HESSE]
+            _line_hesse_2d(out[n, y], out[n + 1, y], g, d, h, even, odd, curve)
+
+
+_THIRD_ANGLE = tuple(
+    np.float32(c)
+    for c in (
+        0.500000026,
+        0.577346917,
+        -0.111038511,
+        0.052841409,
+        -0.030235398,
+        0.016047280,
+        -0.006089346,
+        0.001127636,
+    )
+)
+
+
+@part_of_loop
+def _third_angle(t):  # type: ignore[no-untyped-def]
+    """cos(2 / 3 acos(t)) for t in [0, 1], to 2e-7 (Chebyshev interpolation of degree 7)."""
+    c = _THIRD_ANGLE
+    return c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * (c[5] + t * (c[6] + t * c[7]))))))
+
+
+@part_of_loop
+def _eigenvalues_3d(xx, yy, zz, xy, xz, yz):  # type: ignore[no-untyped-def]
+    """Eigenvalues of a symmetric matrix, descending (trigonometric solution; O. K. Smith, CACM 4, 1961).
+
+    With t the root of (1 + r) / 2, cos(acos(r) / 3) is a polynomial of t: the loop around it is vectorised.
+    """
+    third, half = np.float32(1 / 3), np.float32(0.5)
+    mean = (xx + yy + zz) * third
+    a, b, c = xx - mean, yy - mean, zz - mean
+    off = xy * xy + xz * xz + yz * yz
+    spread = np.sqrt((a * a + b * b + c * c + np.float32(2) * off) * np.float32(1 / 6))
+    det = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
+    cube = spread * spread * spread
+    r = half * det / cube if cube > np.float32(1e-30) else np.float32(1)
+    r = min(max(r, np.float32(-1)), np.float32(1))
+    largest = mean + np.float32(2) * spread * _third_angle(np.sqrt(half + half * r))
+    smallest = mean - np.float32(2) * spread * _third_angle(np.sqrt(half - half * r))
+    return largest, np.float32(3) * mean - largest - smallest, smallest
+
+
+@compiled
+def _line_magnitude_3d(out, gg, gd, dg, even, odd):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        dx, dy, dz = _odd(gg, x + PAD, odd), _even(gd, x + PAD, even), _even(dg, x + PAD, even)
+        out[x] = np.sqrt(dx * dx + dy * dy + dz * dz)
+
+
+@compiled
+def _line_laplace_3d(out, gg, gh, hg, even, curve):  # type: ignore[no-untyped-def]
+    for x in range(out.size):
+        out[x] = _even(gg, x + PAD, curve) + _even(gh, x + PAD, even) + _even(hg, x + PAD, even)
+
+
+@compiled
+def _line_hesse_3d(largest, middle, smallest, gg, gd, gh, dg, dd, hg, even, odd, curve):  # type: ignore[no-untyped-def]
+    for x in range(largest.size):
+        xx, yy, zz = _even(gg, x + PAD, curve), _even(gh, x + PAD, even), _even(hg, x + PAD, even)
+        xy, xz, yz = _odd(gd, x + PAD, odd), _odd(dg, x + PAD, odd), _even(dd, x + PAD, even)
+        largest[x], middle[x], smallest[x] = _eigenvalues_3d(xx, yy, zz, xy, xz, yz)
+
+
+@compiled
+def _line_products_3d(xx, yy, zz, xy, xz, yz, gg, gd, dg, even, odd):  # type: ignore[no-untyped-def]
+    for x in range(gg.size - 2 * PAD):
+        dx, dy, dz = _odd(gg, x + PAD, odd), _even(gd, x + PAD, even), _even(dg, x + PAD, even)
+        xx[x + PAD], yy[x + PAD], zz[x + PAD] = dx * dx, dy * dy, dz * dz
+        xy[x + PAD], xz[x + PAD], yz[x + PAD] = dx * dy, dx * dz, dy * dz
+
+
+@compiled
+def _line_tensor_3d(largest, middle, smallest, sxx, syy, szz, sxy, sxz, syz, even):  # type: ignore[no-untyped-def]
+    for x in range(largest.size):
+        xx, yy, zz = _even(sxx, x + PAD, even), _even(syy, x + PAD, even), _even(szz, x + PAD, even)
+        xy, xz, yz = _even(sxy, x + PAD, even), _even(sxz, x + PAD, even), _even(syz, x + PAD, even)
+        largest[x], middle[x], smallest[x] = _eigenvalues_3d(xx, yy, zz, xy, xz, yz)
+
+
+@compiled
+def _plane_of_products(image, z, rows, kernels, lines, across, products):  # type: ignore[no-untyped-def]
+    """Products of the gradient in the lines `rows` of plane z, into `products` `(6, lines, width)`."""
+    nz, ny, width = image.shape
+    low, high = max(rows[0] - 1, 0), min(rows[1] + 1, ny)
+    for y in range(low, high):
+        _across(lines[0, y - low], image[:, y], z, nz, kernels, INNER)
+        _across(lines[1, y - low], image[:, y], z, nz, kernels, INNER_SLOPE)
+    for y in range(rows[0], rows[1]):
+        gg, gd, dg = across[0], across[1], across[2]
+        _across_part(gg, lines[0], y, ny, low, kernels, INNER)
+        _across_part(gd, lines[0], y, ny, low, kernels, INNER_SLOPE)
+        _across_part(dg, lines[1], y, ny, low, kernels, INNER)
+        p = products[:, y - rows[0]]
+        _line_products_3d(
+            p[0], p[1], p[2], p[3], p[4], p[5], gg, gd, dg, kernels[INNER], kernels[INNER_SLOPE]
+        )
+        for n in range(6):
+            _mirror_ends(p[n], width - 2 * PAD, PAD)
+
+
+@compiled
+def _across_part(out, lines, y, ny, low, kernels, which):  # type: ignore[no-untyped-def]
+    """As `_across` for line y of a plane of which `lines` holds the lines from `low` on."""
+    k = kernels[which]
+    narrow = k[2] == 0  # then the outer lines are not needed, and may not be there
+    a = lines[(y if narrow else mirrored(y - 2, ny)) - low]
+    b, d = lines[mirrored(y - 1, ny) - low], lines[mirrored(y + 1, ny) - low]
+    e = lines[(y if narrow else mirrored(y + 2, ny)) - low]
+    if which == SLOPE or which == INNER_SLOPE:
+        _odd_of_lines(out, a, b, d, e, k[1], k[2])
+    else:
+        _even_of_lines(out, a, b, lines[y - low], d, e, k[0], k[1], k[2])
+
+
+@compiled
+def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[no-untyped-def]
+    """All filters of one scale for lines `first` to `last` of every plane.
+
+    Args:
+        image: presmoothed, float32 `(z, y, PAD + x + PAD)`.
+        kernels: float32 `(7, 3)`, half kernels.
+        columns: int `(6,)`, where the features of each filter start in `out`, or -1 for none.
+        out: float32 `(F, z, y, x)`.
+    """
+    nz, ny, width = image.shape
+    low, high = max(first - 2, 0), min(last + 2, ny)
+    even, odd, curve = kernels[GAUSS], kernels[SLOPE], kernels[CURVE]
+    planes = np.empty((3, high - low + 2, width), np.float32)
+    lines = np.empty((6, width), np.float32)
+    tensor = columns[TENSOR] >= 0
+    products = np.empty((6, _RING, high - low, width) if tensor else (6, 0, 0, 0), np.float32)
+    summed = np.empty((6, high - low, width) if tensor else (6, 0, 0), np.float32)
+    derivatives = columns[LAPLACE] >= 0 or columns[MAGNITUDE] >= 0 or columns[HESSE] >= 0
+    k = kernels[OUTER]
+    done = 0  # planes of products there are
+    for z in range(nz):
+        if tensor:
+            for plane in range(done, min(z + 3, nz)):
+                _plane_of_products(
+                    image, plane, (low, high), kernels, planes, lines, products[:, plane % _RING]
+                )
+            done = max(done, min(z + 3, nz))
+            a, b = mirrored(z - 2, nz) % _RING, mirrored(z - 1, nz) % _RING
+            c, d, e = z % _RING, mirrored(z + 1, nz) % _RING, mirrored(z + 2, nz) % _RING
+            for n in range(6):
+                p = products[n]
+                for y in range(high - low):
+                    _even_of_lines(
+                        summed[n, y], p[a, y], p[b, y], p[c, y], p[d, y], p[e, y], k[0], k[1], k[2]
+                    )
+            for y in range(first, last):
+                for n in range(6):
+                    _across_part(lines[n], summed[n], y, ny, low, kernels, OUTER)
+                n = columns[TENSOR]
+                _line_tensor_3d(
+                    out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
+                    lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], k,
+                )  # fmt: skip
+        for y in range(low, high):
+            _across(planes[0, y - low], image[:, y], z, nz, kernels, GAUSS)
+            if derivatives:
+                _across(planes[1, y - low], image[:, y], z, nz, kernels, SLOPE)
+                _across(planes[2, y - low], image[:, y], z, nz, kernels, CURVE)
+        gg, gd, gh, dg, dd, hg = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
+        for y in range(first, last):
+            _across_part(gg, planes[0], y, ny, low, kernels, GAUSS)
+            if columns[SMOOTHING] >= 0:
+                _line_smooth(out[columns[SMOOTHING], z, y], gg, even)
+            if derivatives:
+                _across_part(gd, planes[0], y, ny, low, kernels, SLOPE)
+                _across_part(gh, planes[0], y, ny, low, kernels, CURVE)
+                _across_part(dg, planes[1], y, ny, low, kernels, GAUSS)
+                _across_part(hg, planes[2], y, ny, low, kernels, GAUSS)
+            if columns[LAPLACE] >= 0:
+                _line_laplace_3d(out[columns[LAPLACE], z, y], gg, gh, hg, even, curve)
+            if columns[MAGNITUDE] >= 0:
+                _line_magnitude_3d(out[columns[MAGNITUDE], z, y], gg, gd, dg, even, odd)
+            if columns[HESSE] >= 0:
+                _across_part(dd, planes[1], y, ny, low, kernels, SLOPE)
+                n = columns[HESSE]
+                _line_hesse_3d(
+                    out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
+                    gg, gd, gh, dg, dd, hg, even, odd, curve,
+                )  # fmt: skip
+        if columns[DIFFERENCE] >= 0:
+            for y in range(low, high):
+                _across(planes[1, y - low], image[:, y], z, nz, kernels, NARROW)
+            for y in range(first, last):
+                _across_part(gg, planes[0], y, ny, low, kernels, GAUSS)
+                _across_part(gd, planes[1], y, ny, low, kernels, NARROW)
+                _line_difference(out[columns[DIFFERENCE], z, y], gg, gd, even, kernels[NARROW])

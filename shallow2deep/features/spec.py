@@ -1,0 +1,209 @@
+"""What is computed: one complete record of a filter bank, saved with every forest and compared on use."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from shallow2deep.errors import InputError
+
+FILTERS = (
+    "GaussianSmoothing",
+    "LaplacianOfGaussian",
+    "GaussianGradientMagnitude",
+    "DifferenceOfGaussians",
+    "StructureTensorEigenvalues",
+    "HessianOfGaussianEigenvalues",
+)
+DEFAULT_SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
+_PRESMOOTHING_WINDOW = 3.5
+_WINDOW = 2.0
+_SMALLEST_SCALE = 0.7  # below it ilastik offers the Gaussian alone
+_LARGEST_SCALE = 100.0
+_MAX_FILTERS = 1000
+
+
+def kernel_radius(sigma: float, window: float) -> int:
+    """Pixels on each side of a kernel's centre."""
+    return math.floor(window * sigma + 0.5)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One filter at one scale.
+
+    Attributes:
+        name: one of `FILTERS`.
+        scale: what ilastik calls sigma, in pixels.
+        presmoothing: sigma of the Gaussian that the image passes first.
+        sigmas: those of the filter itself. DifferenceOfGaussians: the wider, the narrower;
+            StructureTensorEigenvalues: the gradient's, then that of the smoothing of its products.
+    """
+
+    name: str
+    scale: float
+    presmoothing: float
+    sigmas: tuple[float, ...]
+
+    @classmethod
+    def ilastik(cls, name: str, scale: float) -> Self:
+        """A filter as ilastik derives it from its name and scale.
+
+        ilastik smooths first and then filters at a sigma of at most 1, so that no kernel is wide. It asks
+        fastfilters for a structure tensor with gradients at sigma and smoothing at sigma / 2; the binding
+        swaps the two, and so do we.
+        """
+        presmoothing = math.sqrt(scale**2 - 1) if scale > 1 else scale
+        sigma = min(scale, 1.0)
+        if name == "DifferenceOfGaussians":
+            return cls(name, scale, presmoothing, (sigma, 0.66 * sigma))
+        if name == "StructureTensorEigenvalues":
+            return cls(name, scale, presmoothing, (0.5 * sigma, sigma))
+        return cls(name, scale, presmoothing, (sigma,))
+
+    def size(self, ndim: int) -> int:
+        """Number of features."""
+        return ndim if self.name.endswith("Eigenvalues") else 1
+
+    @property
+    def radius(self) -> int:
+        """Pixels around a pixel that its features depend on."""
+        widths = [kernel_radius(sigma, _WINDOW) for sigma in self.sigmas]
+        own = sum(widths) if self.name == "StructureTensorEigenvalues" else max(widths)
+        return kernel_radius(self.presmoothing, _PRESMOOTHING_WINDOW) + own
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """A filter bank, complete: two specs that are equal compute the same features, in the same order.
+
+    Attributes:
+        filters: in the order of their features; eigenvalues stand in descending order.
+        ndim: 2 or 3, number of spatial axes that the filters work in.
+        offset: the filters see `(raw - offset) / scale`.
+        scale: see `offset`.
+        presmoothing_window: kernels of the presmoothing reach this many sigmas.
+        window: kernels of the filters reach this many sigmas.
+        eigenvalue_order: of the features of one filter.
+        border: how the image goes on beyond its edge.
+    """
+
+    filters: tuple[Filter, ...]
+    ndim: int
+    offset: float = 0.0
+    scale: float = 1.0
+    presmoothing_window: float = _PRESMOOTHING_WINDOW
+    window: float = _WINDOW
+    eigenvalue_order: str = "descending"
+    border: str = "mirror without edge"
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @classmethod
+    def ilastik(
+        cls,
+        scales: Iterable[float] = DEFAULT_SCALES,
+        ndim: int = 2,
+        filters: Iterable[str] = FILTERS,
+    ) -> Self:
+        """ilastik's filters at some scales, in ilastik's order: by filter, then scale, then eigenvalue.
+
+        Args:
+            scales: in pixels; below 0.7 only GaussianSmoothing is taken, as in ilastik.
+            ndim: 2 or 3.
+            filters: names from `FILTERS`.
+
+        Raises:
+            InputError: an unknown filter, a scale out of range, or ndim not 2 or 3.
+        """
+        chosen, scales = list(filters), sorted(set(scales))
+        if unknown := [name for name in chosen if name not in FILTERS]:
+            raise InputError(f'unknown filter "{unknown[0]}"; known are {", ".join(FILTERS)}')
+        if wrong := [s for s in scales if not 0.1 <= s <= _LARGEST_SCALE]:
+            raise InputError(
+                f"feature scale {wrong[0]} was given; 0.1 to {_LARGEST_SCALE} pixels are possible"
+            )
+        return cls(
+            tuple(
+                Filter.ilastik(name, float(scale))
+                for name in FILTERS
+                if name in chosen
+                for scale in scales
+                if scale >= _SMALLEST_SCALE or name == "GaussianSmoothing"
+            ),
+            ndim,
+        )
+
+    def _check(self) -> None:
+        if self.ndim not in (2, 3):
+            raise InputError(f"features of ndim {self.ndim} were asked for; 2 and 3 are possible")
+        if not 1 <= len(self.filters) <= _MAX_FILTERS:
+            raise InputError(
+                f"a spec with {len(self.filters)} filters was given; 1 to {_MAX_FILTERS} are possible"
+            )
+        if not (math.isfinite(self.offset) and math.isfinite(self.scale) and self.scale > 0):
+            raise InputError(
+                f"raw offset {self.offset} and scale {self.scale} were given; finite, scale > 0, needed"
+            )
+        known = (self.presmoothing_window, self.window, self.eigenvalue_order, self.border)
+        if known != (_PRESMOOTHING_WINDOW, _WINDOW, "descending", "mirror without edge"):
+            raise InputError(f"features by the conventions {known} cannot be computed; only ilastik's can")
+        for one in self.filters:
+            if (
+                one.name not in FILTERS
+                or not 0.1 <= one.scale <= _LARGEST_SCALE
+                or one != Filter.ilastik(one.name, one.scale)
+            ):
+                raise InputError(
+                    f"the filter {one} is not one of ilastik's; build specs by FeatureSpec.ilastik"
+                )
+
+    @property
+    def n_features(self) -> int:
+        return sum(one.size(self.ndim) for one in self.filters)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per feature, as `Filter@scale[eigenvalue]`."""
+        return tuple(
+            f"{one.name}@{one.scale:.1f}[{n}]" for one in self.filters for n in range(one.size(self.ndim))
+        )
+
+    @property
+    def halo(self) -> tuple[int, ...]:
+        """Per spatial axis: pixels around a pixel that its features depend on."""
+        return (max(one.radius for one in self.filters),) * self.ndim
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        values = asdict(self)
+        return values | {"filters": [{**one, "sigmas": list(one["sigmas"])} for one in values["filters"]]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of `to_dict`.
+
+        Raises:
+            InputError: anything else than what `to_dict` gives.
+        """
+        try:
+            filters = tuple(
+                Filter(**{**one, "sigmas": tuple(float(s) for s in one["sigmas"])})
+                for one in values["filters"]
+            )
+            return cls(**{**values, "filters": filters})
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"not the record of a filter bank ({error}); it may be of another version"
+            ) from None
+
+    def difference(self, other: Self) -> str | None:
+        """What `other` has different, as half a sentence, or None if the two are equal."""
+        if self == other:
+            return None
+        for key in ("ndim", "offset", "scale"):
+            if getattr(self, key) != getattr(other, key):
+                return f"{key} {getattr(self, key)} and {getattr(other, key)}"
+        only = [sorted(set(a.names) - set(b.names)) for a, b in ((self, other), (other, self))]
+        return " and ".join(f"{', '.join(names) or 'none'} on one side only" for names in only)

@@ -1,0 +1,190 @@
+"""Trains forests with scikit-learn, and takes their trees out of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shallow2deep.blocks import blocks
+from shallow2deep.errors import InputError
+from shallow2deep.features import FeatureSpec, compute_features
+from shallow2deep.forests.forest import Forest
+
+if TYPE_CHECKING:
+    from sklearn.tree._tree import Tree
+
+_BLOCK = {2: 512, 3: 96}
+
+
+class SingleClassError(InputError):
+    """Samples of one class only: nothing can be told apart."""
+
+
+def fit_forest(
+    x: np.ndarray,
+    y: np.ndarray,
+    spec: FeatureSpec,
+    classes: Sequence[str],
+    *,
+    n_trees: int = 100,
+    max_depth: int | None = None,
+    min_samples_leaf: int = 1,
+    max_samples: float | None = None,
+    random_thresholds: bool = False,
+    seed: int = 0,
+    n_jobs: int = 1,
+    record: Mapping[str, Any] | None = None,
+) -> Forest:
+    """A forest of samples.
+
+    Args:
+        x: float32 `(n, F)`.
+        y: `(n,)`, numbers of the classes from 0; a class that is absent gets probability 0.
+        spec: the features in `x`.
+        classes: names.
+        max_depth: None: unlimited.
+        max_samples: share of the samples that each tree is grown on, drawn with replacement.
+        random_thresholds: extremely randomised trees (Geurts et al. 2006), several times faster to grow.
+        n_jobs: trees grown at the same time; the result is the same for any number.
+        record: how the samples came about; stored with the forest.
+
+    Raises:
+        InputError: shapes that do not fit, or values that are not finite.
+        SingleClassError: samples of one class only.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # slow to import
+
+    if x.ndim != 2 or x.shape != (len(y), spec.n_features):
+        raise InputError(
+            f"samples of shape {x.shape} and {len(y)} classes do not fit {spec.n_features} features"
+        )
+    if len(y) == 0 or y.min() < 0 or y.max() >= len(classes):
+        raise InputError(
+            f"class numbers 0 to {len(classes) - 1} were expected; there are {np.unique(y)!s:.60}"
+        )
+    if not np.isfinite(x).all():
+        raise InputError("features that are not finite cannot be trained on; check raw for NaN and infinity")
+    present = np.unique(y)
+    if len(present) < 2:
+        raise SingleClassError(
+            f'all samples are of the class "{classes[present[0]]}"; give samples of at least two classes'
+        )
+    options: dict[str, Any] = {
+        "n_estimators": n_trees,
+        "max_depth": max_depth,
+        "min_samples_leaf": min_samples_leaf,
+        "max_samples": max_samples,
+        "random_state": seed,
+        "n_jobs": n_jobs,
+        "bootstrap": not random_thresholds or max_samples is not None,
+    }
+    kind = ExtraTreesClassifier if random_thresholds else RandomForestClassifier
+    fitted = kind(**options).fit(x, y)
+    growth = {k: v for k, v in options.items() if k != "n_jobs"} | {"kind": kind.__name__}
+    trees = [_tree_arrays(estimator.tree_, present, len(classes)) for estimator in fitted.estimators_]
+    features, thresholds, children, values = (np.concatenate(arrays) for arrays in zip(*trees, strict=True))
+    sizes = np.array([len(tree[0]) for tree in trees], np.int32)
+    return Forest(
+        spec,
+        tuple(classes),
+        sizes,
+        features,
+        thresholds,
+        children,
+        values,
+        {"growth": growth} | dict(record or {}),
+    )
+
+
+def _tree_arrays(tree: "Tree", present: np.ndarray, n_classes: int) -> tuple[np.ndarray, ...]:
+    """The nodes of a scikit-learn tree, breadth first, as `Forest` holds them."""
+    levels = [np.zeros(1, np.intp)]
+    while True:
+        inner = levels[-1][tree.children_left[levels[-1]] >= 0]
+        if not len(inner):
+            break
+        levels.append(np.stack([tree.children_left[inner], tree.children_right[inner]], 1).ravel())
+    order = np.concatenate(levels)
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    left = tree.children_left[order]
+    leaf = left < 0
+    features = np.where(leaf, -1, tree.feature[order]).astype(np.int16)
+    thresholds = np.where(leaf, 0, _rounded_down(tree.threshold[order])).astype(np.float32)
+    children = np.where(leaf, 0, place[left]).astype(np.int32)
+    values = np.zeros((int(leaf.sum()), n_classes), np.float32)
+    counts = tree.value[order[leaf]][:, 0, :]
+    values[:, present] = counts / counts.sum(1, keepdims=True)
+    return features, thresholds, children, values
+
+
+def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
+    """The largest float32 that is not above each float64: for float32 x, `x <= threshold` stays the same."""
+    nearest = thresholds.astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def stroke_features(
+    raws: Sequence[np.ndarray], strokes: Sequence[np.ndarray], spec: FeatureSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and classes of the pixels under strokes; features are computed only around strokes.
+
+    Args:
+        raws: `(*spatial)` each.
+        strokes: integers of the same shapes: 0 unlabelled, k for class k - 1.
+
+    Returns:
+        float32 `(n, F)` and int64 `(n,)`, image by image, in scan order of blocks.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    x: list[np.ndarray] = [np.empty((0, spec.n_features), np.float32)]
+    y: list[np.ndarray] = [np.empty(0, np.int64)]
+    for raw, labels in zip(raws, strokes, strict=True):
+        if raw.shape != labels.shape:
+            raise InputError(
+                f"raw of shape {raw.shape} and strokes of shape {labels.shape} differ; give a pair"
+            )
+        for block in blocks(raw.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
+            chosen = labels[block.inner]
+            if not chosen.any():
+                continue
+            features = compute_features(raw[block.outer], spec)[(slice(None), *block.local)]
+            x.append(features[:, chosen > 0].T)
+            y.append(chosen[chosen > 0].astype(np.int64) - 1)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def train_forest(
+    raw: np.ndarray | Sequence[np.ndarray],
+    strokes: np.ndarray | Sequence[np.ndarray],
+    spec: FeatureSpec,
+    n_trees: int = 100,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    n_jobs: int = -1,
+    **growth: Any,
+) -> Forest:
+    """A forest of brush strokes.
+
+    Args:
+        raw: an image `(*spatial)`, or several.
+        strokes: for each image integers of its shape: 0 unlabelled, 1 the first class, 2 the second …
+        spec: the features to train on.
+        classes: names; "class 1", "class 2" … if not given.
+        n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.
+        growth: as for `fit_forest`.
+
+    Raises:
+        InputError: shapes differ, no strokes, or strokes of one class only.
+    """
+    raws = [raw] if isinstance(raw, np.ndarray) else list(raw)
+    drawn = [strokes] if isinstance(strokes, np.ndarray) else list(strokes)
+    if len(raws) != len(drawn):
+        raise InputError(f"{len(raws)} images and {len(drawn)} stroke images were given; give pairs")
+    x, y = stroke_features(raws, drawn, spec)
+    if len(y) == 0:
+        raise InputError("the strokes are empty; paint a few in each class")
+    names = classes or tuple(f"class {n + 1}" for n in range(max(int(y.max()) + 1, 2)))
+    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, **growth)
