@@ -204,7 +204,7 @@ def main() -> NoReturn:
     """Entry point of `s2d`; errors of ours become one line and their exit code."""
     logger = logging.getLogger("shallow2deep")
     logger.setLevel(logging.INFO)
-    logger.addHandler(_Handler())
+    logger.handlers[:] = [_Handler()]
     try:
         app(standalone_mode=True)
     except Shallow2DeepError as error:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from shallow2deep.config import AdaptConfig
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.networks.unet import UNet
+from shallow2deep.progress import progress_bar
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.images import map_path, save_map
 from shallow2deep.stages.target import Target, load_enhancer
@@ -25,7 +25,7 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
     def work(folder: Path) -> None:
         network, model = load_enhancer(target.enhancer)
         save_model(folder, network, model)  # so that the run stays whole when the enhancer's own run goes
-        for image in tqdm(target.images, desc="enhanced maps", dynamic_ncols=True):
+        for image in progress_bar(target.images, desc="enhanced maps"):
             if map_path(folder, image).exists():
                 continue
             check_stop()

@@ -78,20 +78,25 @@ def _network_stage(
         except Stopped:
             check_stop()
             raise
-        save_model(folder, network, _with_record(spec, config, source, result))
+        save_model(folder, network, _with_record(spec, config, settings, source, result))
 
     plain = {"seed": config.seed, **settings.model_dump(mode="json", exclude=_NO_RESULT)}
     return Stage(name, plain, after(probabilities), work)
 
 
-def _with_record(spec: ModelSpec, config: EnhancerTrainConfig, source: Source, result: dict) -> ModelSpec:
+def _with_record(
+    spec: ModelSpec, config: EnhancerTrainConfig, settings: TrainingSettings, source: Source, result: dict
+) -> ModelSpec:
     """The model's description with how it was made, as far as that is the same on every run."""
     record = {
         "name": config.name,
         "classes": list(config.classes),
         "features": source.spec.to_dict(),
         "data_licences": list(source.licences),
-        "settings": config.model_dump(mode="json", include={"seed", "forests", "probabilities", spec.kind}),
+        "settings": {
+            **config.model_dump(mode="json", include={"seed", "forests", "probabilities"}),
+            spec.kind: settings.model_dump(mode="json", exclude=_NO_RESULT),
+        },
         "training": result,
         "versions": {
             "shallow2deep": VERSION,

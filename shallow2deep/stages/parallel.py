@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
+from shallow2deep.progress import progress_bar
 from shallow2deep.stages.engine import check_stop
 
 T = TypeVar("T")
@@ -27,5 +27,5 @@ def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, descri
     done: Iterable[None] = Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")(
         delayed(guarded)(item) for item in items
     )
-    for _ in tqdm(done, total=len(items), desc=description, dynamic_ncols=True):
+    for _ in progress_bar(done, total=len(items), desc=description):
         pass

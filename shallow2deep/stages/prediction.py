@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from shallow2deep.config import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.errors import InputError
@@ -14,6 +13,7 @@ from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.write import ENDINGS, write_probabilities
 from shallow2deep.networks.model import load_model
+from shallow2deep.progress import progress_bar
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.probabilities import standardised
@@ -50,7 +50,7 @@ def predict(
     apply, channels, ndim = _predictor(Path(model), step, device)
     images = open_images(data, ndim)
     targets = _targets(Path(out), images)
-    for image, target in zip(tqdm(images, desc="predicting", dynamic_ncols=True), targets, strict=True):
+    for image, target in zip(progress_bar(images, desc="predicting"), targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_probabilities(target, image.predict(apply), channels, image.voxel_size)
     return targets

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from shallow2deep.config import TrainingSettings
 from shallow2deep.networks.losses import LOSSES
+from shallow2deep.progress import progress_bar
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.devices import choose_device, use_bfloat16
 
@@ -65,7 +65,7 @@ def train(
     state.restore(folder / "checkpoints")
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)
     loss_function = LOSSES[settings.loss]
-    bar = tqdm(total=settings.steps, initial=state.step, desc="training", unit="step", dynamic_ncols=True)
+    bar = progress_bar(total=settings.steps, initial=state.step, desc="training", unit="step")
     waited, started = 0.0, time.monotonic()
 
     batches = _batches(training, settings, state.step)
@@ -79,7 +79,7 @@ def train(
         loss = loss_function(logits.float(), targets.to(device).float())
         state.update(loss)
         bar.update()
-        bar.set_postfix(loss=f"{loss.item():.3f}", best=f"{state.best_score:.3f}")
+        bar.set_postfix(loss=f"{loss.item():.3f}", best=f"{state.best_score:.3f}", refresh=False)
         writer.add_scalar("training/loss", loss.item(), state.step)
         writer.add_scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
 
