@@ -1,0 +1,98 @@
+"""Features: equal to the real fastfilters' stored outputs and to a slow reference on any shape."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from features.reference import features as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shallow2deep.errors import InputError
+from shallow2deep.features import FILTERS, FeatureSpec, compute_features
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, share: float) -> None:
+    """Within a share of each feature's range."""
+    axes = tuple(range(1, found.ndim))
+    span = expected.max(axes) - expected.min(axes)
+    error = np.abs(found - expected).max(axes)
+    assert (error <= share * np.maximum(span, 1e-3)).all(), error / np.maximum(span, 1e-3)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_equal_to_fastfilters(ndim: int, shared_data: Path) -> None:
+    with np.load(shared_data / "fastfilters" / f"fastfilters_{ndim}d.npz") as stored:
+        raw, expected, names = stored["raw"], stored["features"], stored["names"]
+    spec = FeatureSpec.ilastik({float(n.split("@")[1].split("[")[0]) for n in names}, ndim)
+    assert list(spec.names) == list(names)
+    assert_close(compute_features(raw, spec), expected, 1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.one_of(
+        st.tuples(st.integers(1, 40), st.integers(1, 40)),
+        st.tuples(st.integers(1, 12), st.integers(1, 14), st.integers(1, 20)),
+    ),
+    st.lists(st.sampled_from([0.3, 0.7, 0.9, 1.0, 1.6, 5.0]), min_size=1, unique=True),
+    st.sets(st.sampled_from(FILTERS)).map(lambda chosen: {*chosen, "GaussianSmoothing"}),
+    st.integers(0, 2**32 - 1),
+)
+def test_equal_to_the_rules_on_any_shape(
+    shape: tuple[int, ...], scales: list[float], filters: set[str], seed: int
+) -> None:
+    raw = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    spec = FeatureSpec.ilastik(scales, len(shape), filters)
+    found, expected = compute_features(raw, spec, threads=2), reference(raw, spec)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (20, 30, 40)])
+def test_parts_and_threads_change_no_bit(shape: tuple[int, ...]) -> None:
+    raw = np.random.default_rng(0).random(shape, np.float32)
+    spec = FeatureSpec.ilastik([0.7, 1.6], len(shape))
+    whole = compute_features(raw, spec)
+    assert np.array_equal(whole, compute_features(raw, spec, threads=3))
+    halo = spec.halo[0]
+    part = compute_features(raw[: 10 + halo, 3:], spec)
+    inner = (slice(None), slice(0, 10), slice(halo, None))
+    outer = (slice(None), slice(0, 10), slice(3 + halo, None))
+    assert np.array_equal(part[inner], whole[outer])
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "i4", "f8", ">f4", "?"])
+def test_any_number_type_and_layout(dtype: str) -> None:
+    raw = np.random.default_rng(0).integers(0, 2, (30, 40)).astype(dtype)
+    spec = FeatureSpec.ilastik([0.7])
+    expected = compute_features(raw.astype(np.float32), spec)
+    assert np.array_equal(compute_features(raw, spec), expected)
+    assert np.array_equal(compute_features(np.asfortranarray(raw), spec), expected)
+    assert np.array_equal(compute_features(raw[::-1][::-1], spec), expected)
+
+
+def test_normalisation_is_part_of_the_spec() -> None:
+    raw = np.random.default_rng(0).random((30, 40), np.float32)
+    spec = FeatureSpec.ilastik([0.7])
+    found = compute_features(raw * 50 + 7, replace(spec, offset=7, scale=50))
+    assert_close(found, compute_features(raw, spec), 1e-5)
+
+
+@pytest.mark.parametrize("raw", [np.zeros((3, 3, 3)), np.zeros((0, 4)), np.zeros((4, 4), complex)])
+def test_what_cannot_be_filtered_is_refused(raw: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        compute_features(raw, FeatureSpec.ilastik())
+
+
+def test_unknown_and_missing_engines_are_refused() -> None:
+    with pytest.raises(InputError, match="abacus"):
+        compute_features(np.zeros((4, 4)), FeatureSpec.ilastik(), engine="abacus")
+
+
+def test_fastfilters_engine() -> None:
+    pytest.importorskip("fastfilters", reason="fastfilters is available from conda only")
+    raw = np.random.default_rng(0).random((60, 70), np.float32)
+    spec = FeatureSpec.ilastik()
+    assert_close(compute_features(raw, spec, "fastfilters"), compute_features(raw, spec), 1e-3)

@@ -1,0 +1,69 @@
+"""Probability maps: what is written is read again, by us and by the formats' own libraries."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from shallow2deep.errors import InputError
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.io.write import write_probabilities
+
+SHAPES = [(2, 20, 30), (2, 5, 20, 30), (1, 1, 20, 30), (1, 20, 30)]
+
+
+@pytest.mark.parametrize("ending", [".h5", ".zarr", ".tif"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_round_trip(ending: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    p = np.random.default_rng(0).random(shape, np.float32)
+    voxel_size = (50.0, 4.0, 5.0)[4 - len(shape) :]
+    names = [f"class {n}" for n in range(len(p))]
+    written = write_probabilities(tmp_path / f"p{ending}", p, names, voxel_size)
+    volume = open_volume(written)
+    assert volume.axes == "czyx"[4 - len(shape) :] if len(shape) == 4 else "cyx"
+    assert volume.voxel_size == pytest.approx(voxel_size, rel=1e-5)
+    assert np.array_equal(volume.read(), p)
+
+
+def test_other_libraries_read_axes_and_names(tmp_path: Path) -> None:
+    p = np.random.default_rng(0).random((2, 4, 20, 30), np.float32)
+    for ending in (".h5", ".zarr", ".tif"):
+        write_probabilities(tmp_path / f"p{ending}", p, ["background", "nuclei"], (50, 4, 5))
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert '"key": "z"' in file["exported_data"].attrs["axistags"]
+    group = zarr.open_group(tmp_path / "p.zarr", mode="r")
+    assert group.metadata.zarr_format == 2
+    image = group.attrs["multiscales"][0]
+    assert [axis["name"] for axis in image["axes"]] == list("czyx")
+    assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [1, 50, 4, 5]
+    with tifffile.TiffFile(tmp_path / "p.tif") as tif:
+        assert tif.series[0].axes == "ZCYX"
+        assert tif.imagej_metadata["Labels"][:2] == ["background", "nuclei"]
+        assert np.array_equal(tif.asarray(), p.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("ending", [".h5", ".zarr", ".tif"])
+def test_the_same_bytes_every_time(ending: str, tmp_path: Path) -> None:
+    p = np.random.default_rng(0).random((2, 20, 30), np.float32)
+    found = []
+    for folder in ("a", "b"):
+        path = write_probabilities(tmp_path / folder / f"p{ending}", p, ["a", "b"])
+        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        found.append([file.read_bytes() for file in files])
+    assert found[0] == found[1]
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    p = np.zeros((2, 4, 4), np.float32)
+    for path, names, size in (
+        ("p.png", ["a", "b"], None),
+        ("p.h5:../x", ["a", "b"], None),
+        ("p.h5", ["a"], None),
+        ("p.h5", ["a", "b"], (1, 2, 3)),
+    ):
+        with pytest.raises(InputError):
+            write_probabilities(tmp_path / path, p, names, size)
+    assert not list(tmp_path.iterdir())
