@@ -87,7 +87,8 @@ def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seed
             place.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(scores, indent=1))
 
-    once("source_net", lambda: score_of(source / "source_net", pair, data, place / "source_net"))
+    if (source / "source_net").is_dir():
+        once("source_net", lambda: score_of(source / "source_net", pair, data, place / "source_net"))
     for amount in AMOUNTS:
         for seed in range(seeds):
             run = place / f"{amount}-{seed}"

@@ -82,7 +82,11 @@ class TreeSettings(Settings):
 
     n_trees: Positive = 100
     max_depth: Positive | None = None
-    min_samples_leaf: Positive = 1
+    min_samples_leaf: Positive = 5
+    max_samples: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the labelled pixels that each tree is grown on; all if not given"
+    )
+    random_thresholds: bool = Field(False, description="extremely randomised trees")
 
 
 class StrokeSettings(Settings):
@@ -110,6 +114,10 @@ class ForestsSettings(Settings):
     trees: Range = Field((30, 120), description="trees per forest, drawn log-uniformly")
     depths: tuple[Positive | None, ...] = Field(
         (None, None, 12, 8), description="maximal depth, drawn from these"
+    )
+    min_samples_leaf: Positive = 5
+    max_samples: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        0.3, description="share of a sample that each tree is grown on"
     )
     patch: tuple[Positive, ...] = Field((256, 256), description="region that patch strategies sample from")
     points: Positive = Field(2000, description="pixels per class that point strategies take")

@@ -64,6 +64,8 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
         source.classes,
         n_trees=log_uniform(rng, *settings.trees),
         max_depth=settings.depths[int(rng.integers(len(settings.depths)))],
+        min_samples_leaf=settings.min_samples_leaf,
+        max_samples=settings.max_samples,
         seed=integer_seed(config.seed, "forest", index),
         record={"strategy": strategy, "samples": len(y), "seed": config.seed, "index": index},
     )

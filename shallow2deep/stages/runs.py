@@ -61,9 +61,12 @@ def _log_file(run: Path) -> Iterator[None]:
     """Appends what is logged meanwhile to the run's log.txt."""
     handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = log.level
     log.addHandler(handler)
+    log.setLevel(logging.INFO)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
         handler.close()
