@@ -63,7 +63,11 @@ def _group_kernels(group: list[Filter], window: float) -> np.ndarray:
 
 
 def compute_features(
-    raw: np.ndarray, spec: FeatureSpec, engine: str = "numba", threads: int = 1
+    raw: np.ndarray,
+    spec: FeatureSpec,
+    engine: str = "numba",
+    threads: int = 1,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The filter bank of an image.
 
@@ -72,6 +76,7 @@ def compute_features(
         spec: what to compute; its `ndim` is the number of axes of `raw`.
         engine: "numba", our own; or "fastfilters", that package, where it is installed.
         threads: computed at the same time; the result is the same for any number.
+        out: float32 `(F, *spatial)`, C-contiguous, to write into; new memory costs as much as the filters.
 
     Returns:
         float32 `(F, *spatial)`, in the order of `spec.names`.
@@ -80,8 +85,15 @@ def compute_features(
         InputError: the wrong number of axes, an empty or not real-valued image, an unknown or missing engine.
     """
     image = _checked(raw, spec)
-    require_memory(4 * image.size * spec.n_features, "the features of an image")
-    out = np.empty((spec.n_features, *image.shape), np.float32)
+    if out is None:
+        require_memory(4 * image.size * spec.n_features, "the features of an image")
+        out = np.empty((spec.n_features, *image.shape), np.float32)
+    elif (
+        out.shape != (spec.n_features, *image.shape) or out.dtype != np.float32 or not out.flags.c_contiguous
+    ):
+        raise InputError(
+            f"out of shape {out.shape} and type {out.dtype} does not hold {spec.n_features} features"
+        )
     if engine == "fastfilters":
         fill_with_fastfilters(image, spec, out)
     elif engine == "numba":
