@@ -124,7 +124,8 @@ def main() -> None:
     for name in options.pairs or known:
         pair = known[name]
         recipe = HERE / f"{pair.recipe}.yaml"
-        values = read_yaml(recipe) | {"source_net": {}}
+        values = read_yaml(recipe)
+        values["source_net"] = values["enhancer"]
         source = options.runs / pair.recipe
         enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), source)
         scores = score_pair(name, pair, source, options.data, options.runs, options.seeds)

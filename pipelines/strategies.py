@@ -1,6 +1,6 @@
 """Compares ways to sample the source forests, VNC -> EPFL, with everything else the same.
 
-    python pipelines/strategies.py --data ../shared/data --runs runs [--steps 800] [--seeds 2]
+    python pipelines/strategies.py --data ../shared/data --runs runs [--steps 300] [--seeds 2]
 
 Runs that are finished are not made again. Prints a Markdown table of the enhancer's Dice.
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE / "../../shared/data")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     recipe = HERE / "mitochondria_vnc.yaml"

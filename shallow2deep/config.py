@@ -87,6 +87,9 @@ class TreeSettings(Settings):
         None, description="share of the labelled pixels that each tree is grown on; all if not given"
     )
     random_thresholds: bool = Field(False, description="extremely randomised trees")
+    brightness: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="strokes are also learned on images this much darker and brighter, in deviations"
+    )
 
 
 class StrokeSettings(Settings):
@@ -150,8 +153,8 @@ class AugmentSettings(Settings):
 
     elastic: Fraction = 0.5
     zoom: tuple[float, float] = (0.75, 1.33)
-    temperature: Fraction = Field(0.6, description="contrast and offset of the log-odds")
-    noise: Fraction = 0.3
+    temperature: Fraction = Field(0.8, description="contrast and offset of the log-odds")
+    noise: Fraction = 0.4
     blur: Fraction = 0.3
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
 

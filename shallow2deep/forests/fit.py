@@ -164,6 +164,7 @@ def train_forest(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     n_jobs: int = -1,
+    brightness: float = 0.0,
     **growth: Any,
 ) -> Forest:
     """A forest of brush strokes.
@@ -174,7 +175,9 @@ def train_forest(
         spec: the features to train on.
         classes: names; "class 1", "class 2" … if not given.
         n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.
-        growth: as for `fit_forest`.
+        brightness: strokes are also learned on each image made darker and brighter by this many of its standard
+            deviations, so that images that differ in brightness from the painted ones are told apart as well.
+        growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
 
     Raises:
         InputError: shapes differ, no strokes, or strokes of one class only.
@@ -183,7 +186,10 @@ def train_forest(
     drawn = [strokes] if isinstance(strokes, np.ndarray) else list(strokes)
     if len(raws) != len(drawn):
         raise InputError(f"{len(raws)} images and {len(drawn)} stroke images were given; give pairs")
-    x, y = stroke_features(raws, drawn, spec)
+    shifts = (-brightness, 0.0, brightness) if brightness else (0.0,)
+    shifted = [raw + np.float32(shift * raw.std()) if shift else raw for shift in shifts for raw in raws]
+    x, y = stroke_features(shifted, drawn * len(shifts), spec)
+    growth["min_samples_leaf"] = growth.get("min_samples_leaf", 1) * len(shifts)
     if len(y) == 0:
         raise InputError("the strokes are empty; paint a few in each class")
     names = classes or tuple(f"class {n + 1}" for n in range(max(int(y.max()) + 1, 2)))
