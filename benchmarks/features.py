@@ -2,7 +2,7 @@
 
     pip install '.[benchmarks]' && python benchmarks/features.py
 
-Every round runs all engines in turn; a line gives the median over rounds of each engine's CPU time, and of its
+Every round runs all engines in turn; a line gives the medians over rounds of an engine's time and of its
 ratio to ours.
 """
 

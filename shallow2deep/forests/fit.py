@@ -175,8 +175,8 @@ def train_forest(
         spec: the features to train on.
         classes: names; "class 1", "class 2" … if not given.
         n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.
-        brightness: strokes are also learned on each image made darker and brighter by this many of its standard
-            deviations, so that images that differ in brightness from the painted ones are told apart as well.
+        brightness: strokes are also learned on each image made darker and brighter by this many of its
+            standard deviations, for images that differ in brightness from the painted ones.
         growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
 
     Raises:

@@ -57,11 +57,12 @@ def predict_features(forest: Forest, features: np.ndarray) -> np.ndarray:
     return out
 
 
-def predict_probabilities(forest: Forest, raw: np.ndarray) -> np.ndarray:
+def predict_probabilities(forest: Forest, raw: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Probability of each class at each pixel, block by block: memory for features is that of one block.
 
     Args:
         raw: `(*spatial)`, finite, in the intensity range the forest was trained on.
+        device: "cpu", or where torch is to compute filters and forest, such as "cuda".
 
     Returns:
         float32 `(classes, *spatial)`; sums to 1; a class that was never drawn has probability 0.
@@ -76,14 +77,44 @@ def predict_probabilities(forest: Forest, raw: np.ndarray) -> np.ndarray:
         )
     require_memory(4 * raw.size * len(forest.classes), "the probabilities of an image")
     out = np.empty((len(forest.classes), *raw.shape), np.float32)
-    buffer = np.empty(0, np.float32)
+    predict_block = _on_processor(forest) if device == "cpu" else _on_device(forest, device)
     for block in blocks(raw.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
-        shape = (spec.n_features, *(s.stop - s.start for s in block.outer))
-        if buffer.size < np.prod(shape):
-            buffer = np.empty(int(np.prod(shape)), np.float32)
-        features = compute_features(raw[block.outer], spec, out=buffer[: np.prod(shape)].reshape(shape))
-        out[(slice(None), *block.inner)] = predict_features(forest, features[(slice(None), *block.local)])
+        out[(slice(None), *block.inner)] = predict_block(raw[block.outer], (slice(None), *block.local))
     return out
+
+
+_PredictBlock = Callable[[np.ndarray, tuple[slice, ...]], np.ndarray]
+
+
+def _on_processor(forest: Forest) -> _PredictBlock:
+    """From raw with its halo, and the window without, to probabilities, by the compiled kernels."""
+    n_features = forest.spec.n_features
+    buffer = np.empty(0, np.float32)
+
+    def predict(raw: np.ndarray, local: tuple[slice, ...]) -> np.ndarray:
+        nonlocal buffer
+        if buffer.size < n_features * raw.size:
+            buffer = np.empty(n_features * raw.size, np.float32)
+        place = buffer[: n_features * raw.size].reshape(n_features, *raw.shape)
+        return predict_features(forest, compute_features(raw, forest.spec, out=place)[local])
+
+    return predict
+
+
+def _on_device(forest: Forest, device: str) -> _PredictBlock:
+    """The same by torch; only raw and probabilities cross to the device and back."""
+    import torch
+
+    from shallow2deep.features.torch_bank import compute_features_torch
+    from shallow2deep.forests.torch_predict import TorchForest
+
+    on_device = TorchForest(forest, torch.device(device))
+
+    def predict(raw: np.ndarray, local: tuple[slice, ...]) -> np.ndarray:
+        image = torch.from_numpy(np.ascontiguousarray(raw, np.float32)).to(device)
+        return on_device.predict(compute_features_torch(image, forest.spec)[local]).cpu().numpy()
+
+    return predict
 
 
 @compiled

@@ -83,11 +83,12 @@ def _predictor(model: Path, step: Step, device_name: str) -> tuple[Predict, list
         if not (model / stage / "manifest.json").is_file():
             raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
     forest = Forest.load(model / "target_forest" / "forest.npz")
+    to_map = partial(predict_probabilities, forest, device=str(device))
     if step == "forest":
-        return partial(predict_probabilities, forest), list(config.classes), config.ndim
+        return to_map, list(config.classes), config.ndim
     network, spec = load_enhancer(model / "enhanced")
     return (
-        lambda raw: enhance(network, predict_probabilities(forest, raw), config.enhanced.block, device),
+        lambda raw: enhance(network, to_map(raw), config.enhanced.block, device),
         enhanced_channels(config.classes, spec),
         config.ndim,
     )

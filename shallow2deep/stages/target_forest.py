@@ -10,9 +10,12 @@ from shallow2deep.stages.engine import Stage
 from shallow2deep.stages.images import Image, map_path, save_map
 from shallow2deep.stages.parallel import in_parallel
 from shallow2deep.stages.target import Target
+from shallow2deep.training.devices import choose_device
 
 
 def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
+    device = str(choose_device(config.enhanced.device))
+
     def work(folder: Path) -> None:
         drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
         forest = train_forest(
@@ -27,7 +30,7 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
         forest.save(folder / "forest.npz")
 
         def predict(image: Image) -> None:
-            p = image.predict(partial(predict_probabilities, forest))
+            p = image.predict(partial(predict_probabilities, forest, device=device))
             save_map(folder, image, p, config.classes)
 
         missing = [image for image in target.images if not map_path(folder, image).exists()]
