@@ -89,7 +89,7 @@ def _eigenvalues(entry: Callable[[int, int], Tensor], ndim: int) -> Tensor:
     spread = ((a * a + b * b + c * c + 2 * (xy * xy + xz * xz + yz * yz)) / 6).sqrt()
     det = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
     r = (det / 2 / spread**3).nan_to_num(1.0, 1.0, 1.0).clamp(-1, 1)
-    third = torch.acos(r) / 3
-    largest = mean + 2 * spread * torch.cos(third)
-    smallest = mean + 2 * spread * torch.cos(third + 2 * torch.pi / 3)
+    # acos of a root, as acos itself is inexact near -1 and 1
+    largest = mean + 2 * spread * torch.cos(2 / 3 * torch.acos(((1 + r) / 2).sqrt()))
+    smallest = mean - 2 * spread * torch.cos(2 / 3 * torch.acos(((1 - r) / 2).sqrt()))
     return torch.stack([largest, 3 * mean - largest - smallest, smallest])
