@@ -1,4 +1,4 @@
-"""The filter bank as torch operations, for a GPU: as the compiled kernels to 1e-5 of the image's range."""
+"""The filter bank as torch operations, for a GPU: as the compiled kernels to 5e-5 of the image's range."""
 
 from collections.abc import Callable
 from functools import cache
