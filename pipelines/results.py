@@ -1,8 +1,8 @@
 """Makes the tables of docs/results.md: forest, enhancer and source net on targets of ../shared/data.
 
-    python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--seeds 3]
+    python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--brightness 0.3]
 
-Runs that are finished are not made again. Prints Markdown and writes RUNS/results.json.
+Runs that are finished are not made again. Prints Markdown.
 """
 
 import argparse
@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, RawData, TargetData, read_yaml, validated
+from shallow2deep.config import (
+    AdaptConfig,
+    EnhancerTrainConfig,
+    RawData,
+    TargetData,
+    TreeSettings,
+    read_yaml,
+    validated,
+)
 from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.prediction import predict
 from shallow2deep.stages.source_run import enhancer_train
@@ -75,9 +83,11 @@ def score_of(model: Path, pair: Pair, data: Path, out: Path, step: str = "enhanc
     return evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]
 
 
-def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seeds: int) -> dict:
+def score_pair(
+    name: str, pair: Pair, source: Path, data: Path, runs: Path, seeds: int, brightness: float = 0.0
+) -> dict:
     """Scores by method, amount and seed; kept in a file so that a second call has them at once."""
-    place = runs / name
+    place = runs / (f"{name}-brightness-{brightness}" if brightness else name)
     kept = place / "scores.json"
     scores: dict = json.loads(kept.read_text()) if kept.exists() else {}
 
@@ -97,7 +107,11 @@ def score_pair(name: str, pair: Pair, source: Path, data: Path, runs: Path, seed
                 strokes = f"{(data / pair.strokes).resolve()}:{amount}"
                 target = TargetData(raw=under(data, pair.raw), strokes=(strokes,))
                 config = AdaptConfig(
-                    seed=seed, classes=pair.classes, target=target, enhancer=str(source.resolve())
+                    seed=seed,
+                    classes=pair.classes,
+                    target=target,
+                    enhancer=str(source.resolve()),
+                    target_forest=TreeSettings(brightness=brightness),
                 )
                 adapt(config, run)
                 return score_of(run, pair, data, run.with_name(f"{run.name}-test-{step}"), step)
@@ -119,6 +133,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--pairs", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--brightness", type=float, default=0.0, help="of target_forest")
     options = parser.parse_args()
     known = pairs(options.data)
     for name in options.pairs or known:
@@ -128,7 +143,7 @@ def main() -> None:
         values["source_net"] = values["enhancer"]
         source = options.runs / pair.recipe
         enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), source)
-        scores = score_pair(name, pair, source, options.data, options.runs, options.seeds)
+        scores = score_pair(name, pair, source, options.data, options.runs, options.seeds, options.brightness)
         for metric in ("dice", "average_precision"):
             print(f"\n{name}, {metric}\n\n| strokes | forest | enhancer | source net |\n|---|---|---|---|")
             for amount in AMOUNTS:

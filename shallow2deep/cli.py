@@ -1,6 +1,5 @@
 """The command line: reads arguments, calls the library, prints what came out."""
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -55,9 +54,9 @@ def enhancer_train(
     from shallow2deep.stages.source_run import enhancer_train as train
 
     values = _resolved(read_yaml(config), set_)
-    if with_source_net:
-        values.setdefault("source_net", dict(values.get("enhancer") or {}))
-        values["source_net"].pop("boundary", None)
+    if with_source_net and values.get("source_net") is None and isinstance(values.get("enhancer", {}), dict):
+        enhancer_settings = values.get("enhancer") or {}
+        values["source_net"] = {k: v for k, v in enhancer_settings.items() if k != "boundary"}
     enhancer = train(validated(EnhancerTrainConfig, values, str(config)), run)
     typer.echo(f"enhancer: {enhancer}")
     typer.echo(f"curves:   tensorboard --logdir {run}")
@@ -85,7 +84,8 @@ def adapt(
     flags = {"raw": raw, "strokes": strokes, "axes": axes, "slices": slices}
     given = absolute_names({k: v for k, v in flags.items() if v}, Path.cwd())
     values = read_yaml(config) if config else {}
-    values["target"] = {**(values.get("target") or {}), **given}
+    if isinstance(values.get("target", {}), dict):
+        values["target"] = {**values.get("target", {}), **given}
     if enhancer:
         values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
     values = _resolved(values, set_)
@@ -122,7 +122,9 @@ def evaluate(
     valid: Annotated[
         list[str] | None, typer.Option(help="masks; pixels where they are 0 do not count")
     ] = None,
-    channel: Annotated[int, typer.Option(help="channel of the prediction; -1: the last")] = -1,
+    channel: Annotated[
+        int | None, typer.Option(help="channel of the prediction; the last of one or two if not given")
+    ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
     label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
     tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
@@ -146,7 +148,8 @@ def evaluate(
     )
     typer.echo(table(scores))
     if out:
-        write_json(out, json.loads(json.dumps(scores).replace("NaN", "null")))
+        known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
+        write_json(out, known)
         typer.echo(f"written: {out}")
 
 
@@ -210,7 +213,7 @@ def main() -> NoReturn:
     except Shallow2DeepError as error:
         typer.echo(f"s2d: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("s2d: stopped by Ctrl-C before any work was left unfinished", err=True)
-        sys.exit(130)
+    except OSError as error:
+        typer.echo(f"s2d: {error}", err=True)
+        sys.exit(1)
     sys.exit(0)

@@ -1,12 +1,22 @@
 """The settings: one frozen model per stage; unknown keys are refused with the nearest known one."""
 
 import difflib
+import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from shallow2deep.errors import SettingsError
 
@@ -21,9 +31,29 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str | Path) else value
 
 
+def _rising(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    if not 0 < value[0] <= value[1] < math.inf:
+        raise ValueError("two numbers above 0 were expected, the smaller one first")
+    return value
+
+
+def _different(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("each class needs a name of its own")
+    return value
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("a number of jobs, or -1 for one per core, was expected")
+    return value
+
+
 C = TypeVar("C", bound=Settings)
 Names = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
-Range = tuple[int, int]
+Range = Annotated[tuple[int, int], AfterValidator(_rising)]
+Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(_different)]
+Jobs = Annotated[int, AfterValidator(_not_zero)]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -88,7 +118,7 @@ class TreeSettings(Settings):
     )
     random_thresholds: bool = Field(False, description="extremely randomised trees")
     brightness: Annotated[float, Field(ge=0)] = Field(
-        0.3, description="strokes are also learned on images this much darker and brighter, in deviations"
+        0.0, description="strokes are also learned on images this much darker and brighter, in deviations"
     )
 
 
@@ -108,7 +138,7 @@ class ForestsSettings(Settings):
 
     count: Positive = Field(64, description="forests for training")
     validation_count: Positive = Field(8, description="further forests, for validation alone")
-    strategies: dict[str, float] = Field(
+    strategies: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         {"simulated_strokes": 1.0}, description="sampling strategies and their shares of the forests"
     )
     stage_size: Positive = Field(
@@ -116,7 +146,7 @@ class ForestsSettings(Settings):
     )
     trees: Range = Field((30, 120), description="trees per forest, drawn log-uniformly")
     depths: tuple[Positive | None, ...] = Field(
-        (None, None, 12, 8), description="maximal depth, drawn from these"
+        (None, None, 12, 8), min_length=1, description="maximal depth, drawn from these"
     )
     min_samples_leaf: Positive = 5
     max_samples: Annotated[float, Field(gt=0, le=1)] | None = Field(
@@ -141,8 +171,10 @@ class ProbabilitiesSettings(Settings):
 class NetworkSettings(Settings):
     """A U-Net."""
 
-    features: Positive = Field(24, description="channels at the first level; doubled at each level below")
-    depth: Positive = Field(4, description="number of poolings")
+    features: Positive = Field(
+        24, le=1024, description="channels at the first level; doubled at each level below"
+    )
+    depth: Positive = Field(4, le=8, description="number of poolings")
     stem: Literal[1, 2, 4] = Field(
         2, description="the first convolution reduces the resolution by this factor"
     )
@@ -152,7 +184,7 @@ class AugmentSettings(Settings):
     """Changes to a training sample; each probability is that of the change being made at all."""
 
     elastic: Fraction = 0.5
-    zoom: tuple[float, float] = (0.75, 1.33)
+    zoom: Annotated[tuple[float, float], AfterValidator(_rising)] = (0.75, 1.33)
     temperature: Fraction = Field(0.8, description="contrast and offset of the log-odds")
     noise: Fraction = 0.4
     blur: Fraction = 0.3
@@ -195,7 +227,7 @@ class EnhancerTrainConfig(Settings):
     seed: int = Field(0, ge=0)
     name: str = "enhancer"
     ndim: Literal[2, 3] = Field(2, description="2: planes are images of their own; 3: volumes")
-    classes: tuple[str, ...] = Field(("background", "foreground"), min_length=2)
+    classes: Classes = ("background", "foreground")
     sources: tuple[SourceData, ...] = Field(min_length=1)
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of each source's images, the last ones, that is held out for validation"
@@ -207,19 +239,19 @@ class EnhancerTrainConfig(Settings):
     source_net: TrainingSettings | None = Field(
         None, description="also train the same network on the source's raw, as a baseline"
     )
-    jobs: int = Field(-1, description="forests grown at the same time; -1: one per core")
+    jobs: Jobs = Field(-1, description="forests grown at the same time; -1: one per core")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for name, patch in (
-            ("forests.patch", self.forests.patch),
-            ("probabilities.patch", self.probabilities.patch),
-            ("enhancer.patch", self.enhancer.patch),
-        ):
+        trained = {"enhancer": self.enhancer, "source_net": self.source_net}
+        cuts = {f"{name}.patch": net.patch for name, net in trained.items() if net is not None}
+        patches = {"forests.patch": self.forests.patch, "probabilities.patch": self.probabilities.patch}
+        for name, patch in (patches | cuts).items():
             if len(patch) != self.ndim:
                 raise ValueError(f"{name} has {len(patch)} axes but ndim is {self.ndim}")
-        if any(a > b for a, b in zip(self.enhancer.patch, self.probabilities.patch, strict=True)):
-            raise ValueError("enhancer.patch is larger than probabilities.patch, from which it is cut")
+        for name, cut in cuts.items():
+            if any(a > b for a, b in zip(cut, self.probabilities.patch, strict=True)):
+                raise ValueError(f"{name} is larger than probabilities.patch, from which it is cut")
         if self.ndim == 3:
             raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
         return self
@@ -237,13 +269,19 @@ class AdaptConfig(Settings):
 
     seed: int = Field(0, ge=0)
     ndim: Literal[2, 3] = 2
-    classes: tuple[str, ...] = Field(("background", "foreground"), min_length=2)
+    classes: Classes = ("background", "foreground")
     target: TargetData
     enhancer: str = Field(description="run folder of enhancer-train, or the folder of an enhancer")
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     target_forest: TreeSettings = TreeSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
-    jobs: int = -1
+    jobs: Jobs = -1
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.enhanced.block) != self.ndim:
+            raise ValueError(f"enhanced.block has {len(self.enhanced.block)} axes but ndim is {self.ndim}")
+        return self
 
 
 def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
@@ -311,7 +349,7 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     if isinstance(values, list | tuple):
         return [absolute_names(v, folder, key) for v in values]
     if key in _NAMES_OF_DATA and isinstance(values, str):
-        return str(folder / Path(values).expanduser())
+        return str(folder / os.path.expanduser(values))  # noqa: PTH111 - leaves an unknown user's ~ as it is
     return values
 
 
@@ -331,7 +369,11 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise SettingsError(f'--set {override}: "{section}" is not a section of the settings')
-        place[key] = absolute_names(yaml.safe_load(text), Path.cwd(), key)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise SettingsError(f"--set {override}: {text} was not understood; give a YAML value") from None
+        place[key] = absolute_names(value, Path.cwd(), key)
     return values
 
 

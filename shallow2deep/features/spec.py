@@ -167,7 +167,7 @@ class FeatureSpec:
     def names(self) -> tuple[str, ...]:
         """One per feature, as `Filter@scale[eigenvalue]`."""
         return tuple(
-            f"{one.name}@{one.scale:.1f}[{n}]" for one in self.filters for n in range(one.size(self.ndim))
+            f"{one.name}@{one.scale}[{n}]" for one in self.filters for n in range(one.size(self.ndim))
         )
 
     @property

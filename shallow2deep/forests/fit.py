@@ -52,6 +52,7 @@ def fit_forest(
         InputError: shapes that do not fit, or values that are not finite.
         SingleClassError: samples of one class only.
     """
+    import sklearn
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # slow to import
 
     if x.ndim != 2 or x.shape != (len(y), spec.n_features):
@@ -81,6 +82,7 @@ def fit_forest(
     kind = ExtraTreesClassifier if random_thresholds else RandomForestClassifier
     fitted = kind(**options).fit(x, y)
     growth = {k: v for k, v in options.items() if k != "n_jobs"} | {"kind": kind.__name__}
+    growth["versions"] = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
     trees = [_tree_arrays(estimator.tree_, present, len(classes)) for estimator in fitted.estimators_]
     features, thresholds, children, values = (np.concatenate(arrays) for arrays in zip(*trees, strict=True))
     sizes = np.array([len(tree[0]) for tree in trees], np.int32)

@@ -136,7 +136,9 @@ def plan_strategies(settings: ForestsSettings) -> list[str]:
         : settings.stage_size - sum(counts.values())
     ]:
         counts[name] += 1
-    return [name for name, count in counts.items() for _ in range(count)]
+    # evenly mixed, so that any few slots in a row have nearly the shares of all
+    places = [((n + 0.5) / count, name) for name, count in counts.items() for n in range(count)]
+    return [name for _, name in sorted(places)]
 
 
 def _quota(patch: Patch, settings: ForestsSettings) -> int:

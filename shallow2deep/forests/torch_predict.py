@@ -45,6 +45,6 @@ def _depth(children: np.ndarray, starts: np.ndarray) -> int:
     """Steps from a root to the deepest leaf."""
     level, depth = starts, 0
     while len(level := level[children[level] != level]):
-        level = np.concatenate([children[level], children[level] + 1])
+        level = np.unique([children[level], children[level] + 1])
         depth += 1
     return depth

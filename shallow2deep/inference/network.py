@@ -1,7 +1,5 @@
 """Applies a network to images of any size, block by block, with the result of the whole image at once."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -14,7 +12,6 @@ def predict_with_network(
     image: np.ndarray,
     block: tuple[int, ...] = (512, 512),
     device: torch.device | str = "cpu",
-    on_block: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Probabilities of a network's outputs.
 
@@ -24,7 +21,6 @@ def predict_with_network(
     Args:
         image: float32 `(C, y, x)`, normalised as the network expects.
         block: pixels per axis that are predicted at a time; rounded up to the network's step.
-        on_block: called after each block.
 
     Returns:
         float32 `(K, y, x)` in 0..1.
@@ -45,6 +41,5 @@ def predict_with_network(
         if out is None:
             out = np.empty((len(p), *rounded), np.float32)
         out[(slice(None), *part.inner)] = p[(slice(None), *[slice(halo, -halo)] * len(size))]
-        on_block()
     assert out is not None
     return np.ascontiguousarray(out[(slice(None), *(slice(0, n) for n in size))])

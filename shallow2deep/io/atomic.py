@@ -32,14 +32,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     _remove(aside)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         if path.is_dir() or (temporary.is_dir() and path.exists()):  # only a file can be replaced in one step
             path.replace(aside)
         temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     _remove(aside)
 
 
@@ -81,17 +81,19 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Waits until a file, or a folder with all that is in it, is on the disk."""
     if path.is_dir():
         for child in path.iterdir():
-            _sync(child)
-        _sync_folder(path)
+            sync(child)
+        sync_folder(path)
     else:
         with path.open("r+b") as file:
             os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Waits until a folder's list of names is on the disk."""
     if os.name == "nt":  # a folder cannot be opened there
         return
     descriptor = os.open(path, os.O_RDONLY)

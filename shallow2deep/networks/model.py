@@ -56,6 +56,9 @@ class ModelSpec:
             if values["voxel_size"] is not None:
                 values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
             spec = cls(**values)
+            sizes = (spec.features, spec.depth, spec.stem, spec.in_channels)
+            if not all(type(size) is int for size in sizes) or not isinstance(spec.record, dict):
+                raise ValueError("whole numbers and a record were expected")
             in_range = (
                 1 <= spec.features <= _MAX_FEATURES
                 and 0 <= spec.depth <= _MAX_DEPTH

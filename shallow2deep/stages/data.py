@@ -1,7 +1,8 @@
 """The settings' names of data, opened, matched and checked, before any work starts."""
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from shallow2deep.config import Manifest, RawData, SourceData, TargetData
 from shallow2deep.errors import InputError
+from shallow2deep.io.formats import split_name
 from shallow2deep.io.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
 
@@ -85,12 +87,44 @@ def open_strokes(
 ) -> list[np.ndarray]:
     """The strokes of each raw image, uint8 `(*spatial)`: 0 or a class number from 1."""
     volumes = open_volumes(data.strokes, data.stroke_axes)
+    if 1 < len(volumes) < len(raws):
+        return _strokes_by_name(data, classes, volumes, raws)
     strokes = [image for volume in volumes for image in images_of(volume, ndim, None)]
     if data.slices is not None and len(strokes) != len(raws):
         # strokes given for the whole volume: take the planes that the raw is taken from
         strokes = [image for volume in volumes for image in images_of(volume, ndim, data.slices)]
-    mapping = data.stroke_classes or {n: n for n in range(1, len(classes) + 1)}
-    return read_strokes(strokes, raws, mapping, classes)
+    return read_strokes(strokes, raws, _mapping(data, classes), classes)
+
+
+def _mapping(data: TargetData, classes: Sequence[str]) -> Mapping[int, int]:
+    return data.stroke_classes or {n: n for n in range(1, len(classes) + 1)}
+
+
+def _strokes_by_name(
+    data: TargetData, classes: Sequence[str], volumes: Sequence[Volume], raws: Sequence[Volume]
+) -> list[np.ndarray]:
+    """Strokes for some of the images: `a.png` or `a_strokes.png` belong to `a.png` or `a_raw.png`."""
+    numbers = {_plain_name(raw): n for n, raw in enumerate(raws)}
+    names = [_plain_name(volume) for volume in volumes]
+    strange = [v.name for v, name in zip(volumes, names, strict=True) if name not in numbers]
+    if strange or len(numbers) < len(raws) or len(set(names)) < len(names):
+        example = f" ({strange[0]})" if strange else ""
+        raise InputError(
+            f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
+            f"belong together{example}; name them alike, or give one for each"
+        )
+    painted = [raws[numbers[name]] for name in names]
+    out = [np.zeros(raw.spatial_shape, np.uint8) for raw in raws]
+    for name, drawn in zip(
+        names, read_strokes(volumes, painted, _mapping(data, classes), classes), strict=True
+    ):
+        out[numbers[name]] = drawn
+    return out
+
+
+def _plain_name(volume: Volume) -> str:
+    """The file's name without ending, and without what says only whether it is an image or its strokes."""
+    return re.sub(r"_(raw|image|strokes|labels)$", "", split_name(volume.name)[0].stem)
 
 
 def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -> list[Volume]:
@@ -145,10 +179,9 @@ def select(volumes: list[Volume], manifest: Manifest | None) -> list[Volume]:
             raise InputError(
                 f'{manifest.file}: no column "{column}"; there are {list(rows[0]) if rows else []}'
             )
-    stems = tuple(
-        row["stem"] for row in rows if all(row[column] == v for column, v in manifest.where.items())
-    )
-    chosen = [v for v in volumes if stems and Path(v.name).name.startswith(stems)]
+    stems = [row["stem"] for row in rows if all(row[column] == v for column, v in manifest.where.items())]
+    pattern = re.compile(f"(?:{'|'.join(map(re.escape, stems))})(?![A-Za-z0-9])")
+    chosen = [v for v in volumes if stems and pattern.match(Path(v.name).name)]
     if not chosen:
         raise InputError(f"{manifest.file}: no image fits {manifest.where}; check manifest.where and raw")
     return chosen

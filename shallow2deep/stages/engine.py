@@ -74,18 +74,23 @@ def state_of(run: Path, stage: Stage) -> State:
     """Compares the stage's folder with what the stage would do now."""
     folder = run / stage.name
     if (folder / "manifest.json").is_file():
-        manifest = read_json(folder / "manifest.json")
+        manifest = _read_mapping(folder / "manifest.json")
         if manifest.get("key") != stage.key:
             return State("stale", explain(manifest, stage.identity))
         if damaged := damaged_artifact(folder, manifest):
             return State("stale", f"{damaged} is missing or differs from the manifest")
         return State("finished")
     if (folder / "begun.json").is_file():
-        begun = read_json(folder / "begun.json")
+        begun = _read_mapping(folder / "begun.json")
         if begun.get("key") == stage.key:
             return State("interrupted", "goes on from where it stopped")
         return State("stale", explain(begun, stage.identity))
     return State("to do")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    values = read_json(path)
+    return values if isinstance(values, dict) else {}
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> str:
@@ -97,7 +102,10 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> 
             found.append(explain(a, b, f"{place}{name}."))
         elif a != b:
             short = [
-                str(v)[:12] if name.startswith(("stage ", "source", "raw", "strokes")) else v for v in (a, b)
+                str(v)[:12]
+                if name.startswith(("stage ", "training ", "validation ", "raw ", "strokes "))
+                else v
+                for v in (a, b)
             ]
             found.append(f"{place}{name} {short[0]} -> {short[1]}")
     return ", ".join(filter(None, found))
@@ -105,7 +113,7 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> 
 
 def damaged_artifact(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """The first artifact that is not as the manifest says, or None."""
-    for name, digest in manifest["outputs"].items():
+    for name, digest in manifest.get("outputs", {"manifest.json": None}).items():
         path = folder / name
         if not path.exists() or sha256(path) != digest:
             return f"{folder.name}/{name}"
@@ -125,12 +133,15 @@ def run_stages(run: Path, stages: Sequence[Stage]) -> None:
             log.info("%s: finished before", stage.name)
             continue
         log.info("%s: %s%s", stage.name, state.word, f" ({state.reason})" if state.reason else "")
-        _run_stage(run / stage.name, stage, fresh=state.word == "stale")
+        _run_stage(run / stage.name, stage, fresh=state.word != "interrupted")
 
 
 def _run_stage(folder: Path, stage: Stage, fresh: bool) -> None:
-    if fresh:
-        shutil.rmtree(folder)
+    if fresh and folder.exists():
+        aside = folder.with_name(f".{folder.name}.old")  # never half removed under its own name
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
+        shutil.rmtree(aside)
     folder.mkdir(parents=True, exist_ok=True)
     identity = stage.identity | {"key": stage.key}
     write_json(folder / "begun.json", identity)

@@ -80,7 +80,13 @@ def _network_stage(
             raise
         save_model(folder, network, _with_record(spec, config, settings, source, result))
 
-    plain = {"seed": config.seed, **settings.model_dump(mode="json", exclude=_NO_RESULT)}
+    plain = {
+        "seed": config.seed,
+        "name": config.name,
+        "licences": source.licences,
+        "voxel_size": source.voxel_size,
+        **settings.model_dump(mode="json", exclude=_NO_RESULT),
+    }
     return Stage(name, plain, after(probabilities), work)
 
 

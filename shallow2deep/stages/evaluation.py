@@ -15,7 +15,7 @@ def evaluate(
     predictions: RawData,
     labels: RawData,
     valid: RawData | None = None,
-    channel: int = -1,
+    channel: int | None = None,
     label_value: int | None = None,
     tolerance: int = 0,
 ) -> dict[str, dict[str, float]]:
@@ -25,7 +25,7 @@ def evaluate(
         predictions: probability maps with or without a channel axis.
         labels: dense labels, matched in order; planes and volumes fit each other plane by plane.
         valid: masks, matched in order; pixels where they are 0 do not count.
-        channel: which channel of the predictions.
+        channel: which channel of the predictions; the last of one or two if None.
         label_value: the label that is the foreground; every value > 0 if None.
         tolerance: pixels within this distance of the labels' boundaries do not count.
 
@@ -53,12 +53,16 @@ def evaluate(
 def _planes(data: RawData) -> tuple[list[str], list[Volume]]:
     volumes = select(open_volumes(data.raw, data.axes), data.manifest)
     planes = [plane for volume in volumes for plane in images_of(volume, 2, data.slices)]
-    return [Path(plane.name).name for plane in planes], planes
+    short = [Path(plane.name).name for plane in planes]
+    return short if len(set(short)) == len(short) else [plane.name for plane in planes], planes
 
 
-def _channel(volume: Volume, channel: int) -> np.ndarray:
+def _channel(volume: Volume, channel: int | None) -> np.ndarray:
     p = volume.read()
     if "c" in volume.axes:
+        if channel is None and len(p) > 2:
+            raise InputError(f"{volume.name} has {len(p)} channels; say by channel which one to score")
+        channel = -1 if channel is None else channel
         if not -len(p) <= channel < len(p):
             raise InputError(f"{volume.name} has {len(p)} channels, so there is no channel {channel}")
         p = p[channel]

@@ -67,7 +67,13 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
         min_samples_leaf=settings.min_samples_leaf,
         max_samples=settings.max_samples,
         seed=integer_seed(config.seed, "forest", index),
-        record={"strategy": strategy, "samples": len(y), "seed": config.seed, "index": index},
+        record={
+            "strategy": strategy,
+            "samples": len(y),
+            "licences": list(source.licences),
+            "seed": config.seed,
+            "index": index,
+        },
     )
     if strategy in STAGED:
         with atomic_path(_points_path(folder, index)) as path:

@@ -1,12 +1,14 @@
 """Whole images through forest and network, and the files that come out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from shallow2deep.config import RawData
+from shallow2deep.io.formats import split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
 from shallow2deep.io.write import write_probabilities
@@ -21,11 +23,13 @@ class Image:
 
     Attributes:
         name: for the output file, without ending; differs from those of the run's other images.
+        file: where it is read from.
         parts: the image itself, or the planes of a volume.
         stacked: whether `parts` are planes, to be put together along z.
     """
 
     name: str
+    file: Path
     parts: list[Volume]
     stacked: bool
     voxel_size: tuple[float, ...] | None
@@ -61,16 +65,21 @@ def open_images(data: RawData, ndim: int) -> list[Image]:
         InputError: anything that cannot be used.
     """
     images: list[Image] = []
-    names: dict[str, int] = {}
+    names: set[str] = set()
     for volume in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest):
         parts = [part.grey() for part in images_of(volume, ndim, data.slices)]
         for part in parts:
             check_finite(part)
-        stem = Path(volume.name.split(":")[0] if ".h5:" in volume.name else volume.name).stem
-        names[stem] = names.get(stem, 0) + 1
-        name = stem if names[stem] == 1 else f"{stem}_{names[stem]}"
-        images.append(Image(name, parts, volume.ndim > ndim, volume.voxel_size))
+        file = split_name(volume.name)[0]
+        name = next(name for name in _names(file.stem) if name not in names)
+        names.add(name)
+        images.append(Image(name, file, parts, volume.ndim > ndim, volume.voxel_size))
     return images
+
+
+def _names(stem: str) -> Iterator[str]:
+    yield stem
+    yield from (f"{stem}_{n}" for n in count(2))
 
 
 def map_path(folder: Path, image: Image) -> Path:

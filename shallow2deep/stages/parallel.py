@@ -6,7 +6,7 @@ from typing import TypeVar
 from joblib import Parallel, delayed
 
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.engine import check_stop
+from shallow2deep.stages.engine import check_stop, stop_requested
 
 T = TypeVar("T")
 
@@ -21,11 +21,12 @@ def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, descri
         return
 
     def guarded(item: T) -> None:
-        check_stop()
-        work(item)
+        if not stop_requested():
+            work(item)
 
     done: Iterable[None] = Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")(
         delayed(guarded)(item) for item in items
     )
     for _ in progress_bar(done, total=len(items), desc=description):
         pass
+    check_stop()

@@ -11,12 +11,13 @@ from shallow2deep.config import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.inference.network import predict_with_network
+from shallow2deep.io.formats import split_name
 from shallow2deep.io.write import ENDINGS, write_probabilities
 from shallow2deep.networks.model import load_model
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import Image, open_images
-from shallow2deep.stages.probabilities import standardised
+from shallow2deep.stages.probabilities import Moments
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.target import load_enhancer
 from shallow2deep.training.devices import choose_device
@@ -57,11 +58,18 @@ def predict(
 
 
 def _targets(out: Path, images: list[Image]) -> list[Path]:
-    if out.name.endswith(ENDINGS):
+    if split_name(str(out))[0].suffix.lower() in ENDINGS:
         if len(images) > 1:
             raise InputError(f"{len(images)} images cannot go into the one file {out}; give a folder")
-        return [out]
-    return [out / f"{image.name}.h5" for image in images]
+        targets = [out]
+    else:
+        targets = [out / f"{image.name}.h5" for image in images]
+    inputs = [image.file.resolve() for image in images]
+    for target in targets:
+        file = split_name(str(target))[0].resolve()
+        if hit := [path for path in inputs if path in (file, *file.parents) or file in path.parents]:
+            raise InputError(f"{target} would overwrite the raw data {hit[0]}; give another --out")
+    return targets
 
 
 def _predictor(model: Path, step: Step, device_name: str) -> tuple[Predict, list[str], int]:
@@ -72,7 +80,7 @@ def _predictor(model: Path, step: Step, device_name: str) -> tuple[Predict, list
         if spec.kind != "source_net":
             raise InputError(f"{model} is an {spec.kind}, which needs a forest's map; give a run of adapt")
         return (
-            lambda raw: predict_with_network(network, standardised(raw)[None], device=device),
+            lambda raw: predict_with_network(network, Moments.of(raw).standardised(raw)[None], device=device),
             list(spec.outputs),
             2,
         )

@@ -1,7 +1,8 @@
 """Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
@@ -12,6 +13,7 @@ from shallow2deep.config import EnhancerTrainConfig, ProbabilitiesSettings
 from shallow2deep.errors import SettingsError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, predict_features
+from shallow2deep.io.atomic import sync, sync_folder
 from shallow2deep.seeding import generator
 from shallow2deep.stages.data import Labelled
 from shallow2deep.stages.done import DoneLog
@@ -31,10 +33,11 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
             f"{config.forests.count} forests and {config.forests.validation_count} for validation; lower it"
         )
     _check_size(settings, len(source.classes))
+    with_raw = config.source_net is not None  # only it reads raw
 
     def work(folder: Path) -> None:
         log = DoneLog(folder / "unfinished" / "done.txt")
-        pool = _create(folder, log, settings, len(source.classes))
+        pool = _create(folder, log, settings, len(source.classes), with_raw)
         numbers = {
             "training": range(config.forests.count),
             "validation": range(config.forests.count, config.forests.count + config.forests.validation_count),
@@ -44,20 +47,32 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
             ("validation", source.validation, settings.validation_patches),
         ):
             loaded = [Forest.load(forest_path(run / "forests", i)) for i in numbers[part]]
+            moments = [Moments.of(image.raw.read()) for image in images] if with_raw else []
 
             def fill(
-                index: int, part: str = part, images: list[Labelled] = images, loaded: list[Forest] = loaded
+                index: int,
+                part: str = part,
+                images: list[Labelled] = images,
+                loaded: list[Forest] = loaded,
+                moments: list[Moments] = moments,
             ) -> None:
                 rng = generator(config.seed, f"{part} patch", index)
-                image, window = _choose(images, settings, index, rng)
+                number, window = _choose(images, settings, index, rng)
                 chosen = rng.choice(len(loaded), settings.forests_per_patch, replace=False)
-                _fill(pool[part], index, image, window, [loaded[i] for i in chosen], source)
+                _fill(pool[part], index, images[number], window, [loaded[i] for i in chosen], source)
+                if with_raw:
+                    pool[part]["raw"][index] = moments[number].standardised(images[number].raw.read(window))
+                _flush(folder / "pool.zarr" / part, index)
                 log.add(f"{part} {index}")
 
             missing = [i for i in range(count) if f"{part} {i}" not in log]
             in_parallel(fill, missing, config.jobs, f"{part} maps")
 
-    plain = {"seed": config.seed, **settings.model_dump(mode="json", exclude={"max_gigabytes"})}
+    plain = {
+        "seed": config.seed,
+        "with_raw": with_raw,
+        **settings.model_dump(mode="json", exclude={"max_gigabytes"}),
+    }
     return Stage("probabilities", plain, source.fingerprints | after(forests), work)
 
 
@@ -71,7 +86,9 @@ def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
         )
 
 
-def _create(folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int) -> Any:
+def _create(
+    folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool
+) -> Any:
     """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
     if log.is_empty():
         pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
@@ -81,22 +98,23 @@ def _create(folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_class
             group.create_array("maps", shape=(*maps, *patch), chunks=(1, 1, 1, *patch), dtype="uint8")
             group.create_array("classes", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
             group.create_array("boundaries", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
-            group.create_array("raw", shape=(count, *patch), chunks=(1, *patch), dtype="float32")
+            if with_raw:
+                group.create_array("raw", shape=(count, *patch), chunks=(1, *patch), dtype="float32")
         log.add("created")
     return zarr.open_group(folder / "pool.zarr", mode="r+")
 
 
 def _choose(
     images: list[Labelled], settings: ProbabilitiesSettings, index: int, rng: np.random.Generator
-) -> tuple[Labelled, Window]:
+) -> tuple[int, Window]:
     """A random patch; three of four contain foreground if a few tries find one."""
     area = np.array([np.prod(image.raw.spatial_shape, dtype=float) for image in images])
     for _ in range(_TRIES):
-        image = images[rng.choice(len(images), p=area / area.sum())]
-        window = random_window(image.raw.spatial_shape, settings.patch, rng)
-        if index % 4 == 0 or image.classes(window).any():
+        number = int(rng.choice(len(images), p=area / area.sum()))
+        window = random_window(images[number].raw.spatial_shape, settings.patch, rng)
+        if index % 4 == 0 or images[number].classes(window).any():
             break
-    return image, window
+    return number, window
 
 
 def _fill(
@@ -116,9 +134,27 @@ def _fill(
     labels = image.labels.read(window)
     part["classes"][index] = image.classes(window)
     part["boundaries"][index] = find_boundaries(labels.astype(np.int64), mode="thick")
-    part["raw"][index] = standardised(image.raw.read())[window]
 
 
-def standardised(raw: np.ndarray) -> np.ndarray:
-    """An image shifted and scaled to mean 0 and deviation 1, float32."""
-    return ((raw - raw.mean()) / max(float(raw.std()), 1e-6)).astype(np.float32)
+def _flush(folder: Path, index: int) -> None:
+    """Waits until the chunks of patch `index` are on the disk; those that are all zero have no file."""
+    for array in folder.iterdir():
+        if (chunk := array / "c" / str(index)).exists():
+            sync(chunk)
+            sync_folder(chunk.parent)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of an image."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, raw: np.ndarray) -> Self:
+        return cls(float(raw.mean()), max(float(raw.std()), 1e-6))
+
+    def standardised(self, raw: np.ndarray) -> np.ndarray:
+        """A part of the image, shifted and scaled so that the whole has mean 0 and deviation 1; float32."""
+        return ((raw - self.mean) / self.deviation).astype(np.float32)

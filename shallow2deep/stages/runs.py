@@ -25,7 +25,7 @@ def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage]) 
     """
     if run.exists() and not run.is_dir():
         raise InputError(f"{run} is a file; give a folder for the run")
-    if run.is_dir() and any(run.iterdir()) and command_of(run) != command:
+    if run.is_dir() and _has_content(run) and command_of(run) != command:
         raise InputError(f"{run} holds other things than a run of {command}; choose a new folder")
     with _locked(run), _log_file(run), catching_signals():
         write_json(run / "run.json", {"command": command})
@@ -33,10 +33,16 @@ def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage]) 
         run_stages(run, stages)
 
 
+def _has_content(run: Path) -> bool:
+    """Whether a folder holds more than a run that was killed at its very start leaves."""
+    return any(path.name != "log.txt" and not path.name.startswith(".") for path in run.iterdir())
+
+
 def command_of(run: Path) -> str | None:
     """The command whose run a folder holds, or None if it holds no run."""
     path = run / "run.json"
-    return str(read_json(path)["command"]) if path.is_file() else None
+    values = read_json(path) if path.is_file() else {}
+    return str(values["command"]) if isinstance(values, dict) and "command" in values else None
 
 
 @contextmanager

@@ -38,8 +38,9 @@ def open_sources(config: EnhancerTrainConfig) -> Source:
         training += first
         validation += last
     fingerprints = {
-        f"source {n}": f"{image.raw.fingerprint()} {image.labels.fingerprint()}"
-        for n, image in enumerate(training + validation)
+        f"{part} {n}": f"{image.raw.fingerprint()} {image.labels.fingerprint()} {image.instances}"
+        for part, images in (("training", training), ("validation", validation))
+        for n, image in enumerate(images)
     }
     sizes = {image.raw.voxel_size for image in training}
     return Source(

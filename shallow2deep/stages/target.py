@@ -1,6 +1,7 @@
 """The raw images and strokes of an adaptation, and the enhancer it uses."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.source import feature_spec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,11 @@ class Target:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Of raw and strokes."""
-        found = {f"raw {n}": raw.fingerprint() for n, raw in enumerate(self.raws)}
+        found = {
+            f"raw {image.name} {n}": f"{part.fingerprint()} {image.voxel_size}"
+            for image in self.images
+            for n, part in enumerate(image.parts)
+        }
         drawn = {f"strokes {n}": hashlib.sha256(s.tobytes()).hexdigest() for n, s in enumerate(self.strokes)}
         return found | drawn
 
@@ -52,10 +59,15 @@ def open_target(config: AdaptConfig) -> Target:
     if config.ndim == 3:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     _, model = load_enhancer(config.enhancer)
-    if config.features is not None:
-        spec = feature_spec(config.features, config.ndim)
-    else:
-        spec = FeatureSpec.from_dict(model.record["features"])
+    recorded = model.record.get("features")
+    learned = FeatureSpec.from_dict(recorded) if isinstance(recorded, dict) else None
+    spec = learned if config.features is None else feature_spec(config.features, config.ndim)
+    if spec is None:
+        raise InputError(f"{config.enhancer} does not say which features it learned on; set features")
+    if learned and (other := spec.difference(learned)):
+        log.warning("the target forest's features are not those that the enhancer learned on: %s", other)
+    if spec.ndim != config.ndim:
+        raise InputError(f"the enhancer's features are {spec.ndim}D but ndim is {config.ndim}; set ndim")
     images = open_images(config.target, config.ndim)
     raws = [part for image in images for part in image.parts]
     strokes = open_strokes(config.target, config.ndim, config.classes, raws)
@@ -85,4 +97,6 @@ def load_enhancer(name: str | Path) -> tuple[UNet, ModelSpec]:
     network, spec = load_model(enhancer_folder(name))
     if spec.kind != "enhancer":
         raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
+    if spec.in_channels != 1:
+        raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")
     return network, spec

@@ -34,7 +34,8 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
             save_map(folder, image, p, config.classes)
 
         missing = [image for image in target.images if not map_path(folder, image).exists()]
-        in_parallel(predict, missing, config.jobs, "forest maps")
+        jobs = config.jobs if device == "cpu" else 1  # a GPU is kept busy by one
+        in_parallel(predict, missing, jobs, "forest maps")
 
     settings = {
         "seed": config.seed,

@@ -30,11 +30,12 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return state
+        except MemoryError:
+            raise
         except Exception as error:  # torch names no list of what a damaged file raises
             log.warning(
                 "checkpoint %s is damaged (%s): going back to the one before", path, type(error).__name__
             )
-            path.unlink()
     return None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -190,6 +191,10 @@ class _TorchSamples(Dataset[Sample]):
         return self.samples[index]
 
 
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterator[Sample]:
     indices = range(step * settings.batch, settings.steps * settings.batch)
     return iter(
@@ -199,6 +204,7 @@ def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterato
             sampler=indices,
             num_workers=settings.workers,
             prefetch_factor=4 if settings.workers else None,
+            worker_init_fn=_leave_interrupts_to_the_main_process,
         )
     )
 

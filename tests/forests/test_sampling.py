@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from shallow2deep.config import ForestsSettings
+from shallow2deep.config import ForestsSettings, validated
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
 
@@ -115,4 +115,4 @@ def test_mixture_fills_a_stage_by_its_shares() -> None:
 @pytest.mark.parametrize("shares", [{"nonsense": 1.0}, {"worst_tiles": -1.0}, {"worst_tiles": 0.0}, {}])
 def test_bad_mixtures_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(SettingsError):
-        plan_strategies(ForestsSettings(strategies=shares))
+        plan_strategies(validated(ForestsSettings, {"strategies": shares}, "test"))

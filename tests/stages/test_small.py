@@ -1,0 +1,107 @@
+"""Templates, overrides, names, and results that must not destroy anything."""
+
+import shutil
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import yaml
+from tiny import Data
+
+from shallow2deep import predict
+from shallow2deep.config import EnhancerTrainConfig, TargetData, read_yaml, validated, with_overrides
+from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.io.volumes import open_volumes
+from shallow2deep.stages.data import open_strokes
+from shallow2deep.stages.demo import run_demo
+from shallow2deep.stages.images import open_images
+from shallow2deep.stages.template import write_template
+
+
+def test_template_holds_the_defaults(tmp_path: Path) -> None:
+    path = write_template(tmp_path / "enhancer.yaml")
+    config = validated(EnhancerTrainConfig, read_yaml(path), str(path))
+    plain = EnhancerTrainConfig(sources=config.sources)
+    assert config == plain
+    with pytest.raises(InputError, match="exists"):
+        write_template(path)
+
+
+def test_overrides() -> None:
+    values = with_overrides(
+        {"enhancer": {"steps": 1}}, ["enhancer.steps=5", "seed=3", "enhancer.patch=[8, 8]"]
+    )
+    assert values == {"enhancer": {"steps": 5, "patch": [8, 8]}, "seed": 3}
+    for wrong in ("enhancer.steps", "enhancer.steps.x=1", "seed=["):
+        with pytest.raises(SettingsError):
+            with_overrides({"enhancer": {"steps": 1}}, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("forests.trees", [120, 30]),
+        ("forests.strokes.images", [0, 0]),
+        ("forests.depths", []),
+        ("enhancer.augment.zoom", [0, 1]),
+        ("enhancer.network.depth", 12),
+        ("source_net.patch", [512, 512, 1]),
+        ("classes", ["a", "a"]),
+        ("jobs", 0),
+    ],
+)
+def test_settings_out_of_range(path: str, value: object, data: Data) -> None:
+    values = with_overrides(
+        data.source_values(), [f"{path}={yaml.safe_dump(value, default_flow_style=True)}"]
+    )
+    with pytest.raises(SettingsError):
+        validated(EnhancerTrainConfig, values, "test")
+
+
+def test_strokes_are_matched_by_name(data: Data) -> None:
+    raws = open_volumes(f"{data.folder}/target*_raw.png")
+    some = tuple(f"{data.folder}/target{n}_strokes.png" for n in (3, 1))
+    target = TargetData(raw=("x",), strokes=some)
+    found = open_strokes(target, 2, ("background", "disc"), raws)
+    assert [bool(strokes.any()) for strokes in found] == [False, True, False, True]
+    assert np.array_equal(found[3], iio.imread(some[0]))
+
+
+def test_names_of_results_differ(tmp_path: Path) -> None:
+    for folder, name in (("x", "a"), ("y", "a"), ("z", "a_2")):
+        (tmp_path / folder).mkdir()
+        iio.imwrite(tmp_path / folder / f"{name}.png", np.zeros((8, 8), np.uint8))
+    raw = [str(p) for p in sorted(tmp_path.glob("*/*.png"))]
+    names = [image.name for image in open_images(TargetData(raw=raw, strokes=("x",)), 2)]
+    assert len(set(names)) == 3
+
+
+def test_predict_does_not_overwrite_raw(target_run: Path, data: Data, tmp_path: Path) -> None:
+    raw = tmp_path / "raw.tif"
+    iio.imwrite(raw, iio.imread(data.folder / "target0_raw.png"))
+    before = raw.read_bytes()
+    with pytest.raises(InputError, match="overwrite"):
+        predict(target_run, str(raw), raw)
+    assert raw.read_bytes() == before
+
+
+def test_killed_while_a_stale_stage_was_removed(target_run: Path, data: Data, tmp_path: Path) -> None:
+    """What is left of old artifacts is not taken for new ones."""
+    from shallow2deep import adapt
+
+    run = shutil.copytree(target_run, tmp_path / "run")
+    (run / "target_forest" / "manifest.json").unlink()
+    for old in (run / "target_forest").glob("*.h5"):
+        old.write_bytes(b"old")
+    enhancer = target_run.with_name("source")
+    adapt(data.target(enhancer), run)
+    for old in (run / "target_forest").glob("*.h5"):
+        assert old.read_bytes() == (target_run / "target_forest" / old.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_demo(tmp_path: Path) -> None:
+    result = run_demo(tmp_path / "demo")
+    assert result.scores["enhanced"]["dice"] > result.scores["forest"]["dice"] + 0.05
+    assert all(place.exists() for place in result.places.values())
