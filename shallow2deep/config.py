@@ -53,6 +53,7 @@ C = TypeVar("C", bound=Settings)
 Names = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
 Range = Annotated[tuple[int, int], AfterValidator(_rising)]
 Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(_different)]
+Engine = Literal["numba", "fastfilters"]
 Jobs = Annotated[int, AfterValidator(_not_zero)]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -239,6 +240,7 @@ class EnhancerTrainConfig(Settings):
     source_net: TrainingSettings | None = Field(
         None, description="also train the same network on the source's raw, as a baseline"
     )
+    engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests grown at the same time; -1: one per core")
 
     @model_validator(mode="after")
@@ -275,6 +277,7 @@ class AdaptConfig(Settings):
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     target_forest: TreeSettings = TreeSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
+    engine: Engine = "numba"
     jobs: Jobs = -1
 
     @model_validator(mode="after")

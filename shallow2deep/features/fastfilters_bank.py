@@ -9,19 +9,28 @@ from shallow2deep.errors import InputError
 from shallow2deep.features.spec import FeatureSpec, Filter
 
 
+def load_fastfilters() -> Any:
+    """The package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module("fastfilters")
+    except ImportError:
+        raise InputError(
+            "the engine fastfilters was asked for but is not installed; install it with conda from "
+            "ilastik-forge, or use the engine numba, which computes the same"
+        ) from None
+
+
 def fill_with_fastfilters(image: np.ndarray, spec: FeatureSpec, out: np.ndarray) -> None:
     """Writes the features of a float32 image into `out` `(F, *spatial)`.
 
     Raises:
         InputError: the package is not installed.
     """
-    try:
-        fastfilters = import_module("fastfilters")
-    except ImportError:
-        raise InputError(
-            "the engine fastfilters was asked for but is not installed; install it with conda from "
-            "ilastik-forge, or use the engine numba, which computes the same"
-        ) from None
+    fastfilters = load_fastfilters()
     position, smoothed, scale = 0, image, None
     for one in spec.filters:
         if one.scale != scale:

@@ -127,13 +127,14 @@ def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
 
 
 def stroke_features(
-    raws: Sequence[np.ndarray], strokes: Sequence[np.ndarray], spec: FeatureSpec
+    raws: Sequence[np.ndarray], strokes: Sequence[np.ndarray], spec: FeatureSpec, engine: str = "numba"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features and classes of the pixels under strokes; features are computed only around strokes.
 
     Args:
         raws: `(*spatial)` each.
         strokes: integers of the same shapes: 0 unlabelled, k for class k - 1.
+        engine: see `compute_features`.
 
     Returns:
         float32 `(n, F)` and int64 `(n,)`, image by image, in scan order of blocks.
@@ -152,7 +153,7 @@ def stroke_features(
             chosen = labels[block.inner]
             if not chosen.any():
                 continue
-            features = compute_features(raw[block.outer], spec)[(slice(None), *block.local)]
+            features = compute_features(raw[block.outer], spec, engine)[(slice(None), *block.local)]
             x.append(features[:, chosen > 0].T)
             y.append(chosen[chosen > 0].astype(np.int64) - 1)
     return np.concatenate(x), np.concatenate(y)
@@ -167,6 +168,7 @@ def train_forest(
     classes: Sequence[str] | None = None,
     n_jobs: int = -1,
     brightness: float = 0.0,
+    engine: str = "numba",
     **growth: Any,
 ) -> Forest:
     """A forest of brush strokes.
@@ -179,6 +181,7 @@ def train_forest(
         n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.
         brightness: strokes are also learned on each image made darker and brighter by this many of its
             standard deviations, for images that differ in brightness from the painted ones.
+        engine: see `compute_features`.
         growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
 
     Raises:
@@ -190,7 +193,7 @@ def train_forest(
         raise InputError(f"{len(raws)} images and {len(drawn)} stroke images were given; give pairs")
     shifts = (-brightness, 0.0, brightness) if brightness else (0.0,)
     shifted = [raw + np.float32(shift * raw.std()) if shift else raw for shift in shifts for raw in raws]
-    x, y = stroke_features(shifted, drawn * len(shifts), spec)
+    x, y = stroke_features(shifted, drawn * len(shifts), spec, engine)
     growth["min_samples_leaf"] = growth.get("min_samples_leaf", 1) * len(shifts)
     if len(y) == 0:
         raise InputError("the strokes are empty; paint a few in each class")

@@ -57,12 +57,15 @@ def predict_features(forest: Forest, features: np.ndarray) -> np.ndarray:
     return out
 
 
-def predict_probabilities(forest: Forest, raw: np.ndarray, device: str = "cpu") -> np.ndarray:
+def predict_probabilities(
+    forest: Forest, raw: np.ndarray, device: str = "cpu", engine: str = "numba"
+) -> np.ndarray:
     """Probability of each class at each pixel, block by block: memory for features is that of one block.
 
     Args:
         raw: `(*spatial)`, finite, in the intensity range the forest was trained on.
         device: "cpu", or where torch is to compute filters and forest, such as "cuda".
+        engine: on the CPU, see `compute_features`.
 
     Returns:
         float32 `(classes, *spatial)`; sums to 1; a class that was never drawn has probability 0.
@@ -77,7 +80,7 @@ def predict_probabilities(forest: Forest, raw: np.ndarray, device: str = "cpu") 
         )
     require_memory(4 * raw.size * len(forest.classes), "the probabilities of an image")
     out = np.empty((len(forest.classes), *raw.shape), np.float32)
-    predict_block = _on_processor(forest) if device == "cpu" else _on_device(forest, device)
+    predict_block = _on_processor(forest, engine) if device == "cpu" else _on_device(forest, device)
     for block in blocks(raw.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
         out[(slice(None), *block.inner)] = predict_block(raw[block.outer], (slice(None), *block.local))
     return out
@@ -86,7 +89,7 @@ def predict_probabilities(forest: Forest, raw: np.ndarray, device: str = "cpu") 
 _PredictBlock = Callable[[np.ndarray, tuple[slice, ...]], np.ndarray]
 
 
-def _on_processor(forest: Forest) -> _PredictBlock:
+def _on_processor(forest: Forest, engine: str) -> _PredictBlock:
     """From raw with its halo, and the window without, to probabilities, by the compiled kernels."""
     n_features = forest.spec.n_features
     buffer = np.empty(0, np.float32)
@@ -96,7 +99,7 @@ def _on_processor(forest: Forest) -> _PredictBlock:
         if buffer.size < n_features * raw.size:
             buffer = np.empty(n_features * raw.size, np.float32)
         place = buffer[: n_features * raw.size].reshape(n_features, *raw.shape)
-        return predict_features(forest, compute_features(raw, forest.spec, out=place)[local])
+        return predict_features(forest, compute_features(raw, forest.spec, engine, out=place)[local])
 
     return predict
 

@@ -44,7 +44,12 @@ def forests_stage(config: EnhancerTrainConfig, source: Source) -> Stage:
                 f"forests {first + 1}-{min(first + settings.stage_size, total)} of {total}",
             )
 
-    plain = {"seed": config.seed, "classes": config.classes, **settings.model_dump(mode="json")}
+    plain = {
+        "seed": config.seed,
+        "engine": config.engine,
+        "classes": config.classes,
+        **settings.model_dump(mode="json"),
+    }
     return Stage("forests", plain | {"features": source.spec.to_dict()}, source.fingerprints, work)
 
 
@@ -101,7 +106,7 @@ def _sample(
             probabilities = None
             if staged:
                 forest = Forest.load(forest_path(folder, earlier))
-                probabilities = predict_features(forest, compute_features(raw, source.spec))
+                probabilities = predict_features(forest, compute_features(raw, source.spec, config.engine))
             raws.append(raw)
             patch = Patch(classes, len(source.classes), probabilities)
             strokes.append(STRATEGIES[name](patch, settings, rng))
@@ -113,7 +118,7 @@ def _sample(
             f"strategy {strategy}: {_TRIES} samples in a row had pixels of one class only; "
             "make forests.patch larger, or check the labels"
         )
-    x, y = stroke_features(raws, strokes, source.spec)
+    x, y = stroke_features(raws, strokes, source.spec, config.engine)
     if staged:
         with np.load(_points_path(folder, earlier), allow_pickle=False) as points:
             x, y = np.concatenate([points["x"], x]), np.concatenate([points["y"], y])

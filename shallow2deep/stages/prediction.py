@@ -91,7 +91,7 @@ def _predictor(model: Path, step: Step, device_name: str) -> tuple[Predict, list
         if not (model / stage / "manifest.json").is_file():
             raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
     forest = Forest.load(model / "target_forest" / "forest.npz")
-    to_map = partial(predict_probabilities, forest, device=str(device))
+    to_map = partial(predict_probabilities, forest, device=str(device), engine=config.engine)
     if step == "forest":
         return to_map, list(config.classes), config.ndim
     network, spec = load_enhancer(model / "enhanced")

@@ -59,7 +59,15 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
                 rng = generator(config.seed, f"{part} patch", index)
                 number, window = _choose(images, settings, index, rng)
                 chosen = rng.choice(len(loaded), settings.forests_per_patch, replace=False)
-                _fill(pool[part], index, images[number], window, [loaded[i] for i in chosen], source)
+                _fill(
+                    pool[part],
+                    index,
+                    images[number],
+                    window,
+                    [loaded[i] for i in chosen],
+                    source,
+                    config.engine,
+                )
                 if with_raw:
                     pool[part]["raw"][index] = moments[number].standardised(images[number].raw.read(window))
                 _flush(folder / "pool.zarr" / part, index)
@@ -118,7 +126,7 @@ def _choose(
 
 
 def _fill(
-    part: Any, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source
+    part: Any, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source, engine: str
 ) -> None:
     """Features once, with a halo; then the maps of all the patch's forests."""
     shape, halo = image.raw.spatial_shape, source.spec.halo
@@ -126,7 +134,7 @@ def _fill(
         slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(window, halo, shape, strict=True)
     )
     local = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
-    features = compute_features(image.raw.read(outer), source.spec)[(slice(None), *local)]
+    features = compute_features(image.raw.read(outer), source.spec, engine)[(slice(None), *local)]
     features = np.ascontiguousarray(features)
     for n, forest in enumerate(forests):
         p = predict_features(forest, features)[1:]

@@ -8,6 +8,7 @@ import numpy as np
 from shallow2deep.config import EnhancerTrainConfig, FeatureSettings
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
+from shallow2deep.features.fastfilters_bank import load_fastfilters
 from shallow2deep.stages.data import Labelled, open_source
 
 
@@ -30,6 +31,7 @@ def open_sources(config: EnhancerTrainConfig) -> Source:
     Raises:
         InputError: anything that cannot be used, before any work.
     """
+    check_engine(config.engine)
     training: list[Labelled] = []
     validation: list[Labelled] = []
     for data in config.sources:
@@ -87,6 +89,16 @@ def split(
 
 def _crop(image: Labelled, window: tuple[slice, ...]) -> Labelled:
     return replace(image, raw=image.raw.crop(window), labels=image.labels.crop(window))
+
+
+def check_engine(engine: str) -> None:
+    """Whether the filters can be computed as asked for.
+
+    Raises:
+        InputError: a package is not installed.
+    """
+    if engine == "fastfilters":
+        load_fastfilters()
 
 
 def feature_spec(settings: FeatureSettings, ndim: int) -> FeatureSpec:

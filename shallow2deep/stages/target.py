@@ -16,7 +16,7 @@ from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.images import Image, open_images
-from shallow2deep.stages.source import feature_spec
+from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def open_target(config: AdaptConfig) -> Target:
     """
     if config.ndim == 3:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
+    check_engine(config.engine)
     _, model = load_enhancer(config.enhancer)
     recorded = model.record.get("features")
     learned = FeatureSpec.from_dict(recorded) if isinstance(recorded, dict) else None

@@ -25,12 +25,13 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
             seed=integer_seed(config.seed, "target forest"),
             classes=config.classes,
             n_jobs=config.jobs,
+            engine=config.engine,
             **config.target_forest.model_dump(),
         )
         forest.save(folder / "forest.npz")
 
         def predict(image: Image) -> None:
-            p = image.predict(partial(predict_probabilities, forest, device=device))
+            p = image.predict(partial(predict_probabilities, forest, device=device, engine=config.engine))
             save_map(folder, image, p, config.classes)
 
         missing = [image for image in target.images if not map_path(folder, image).exists()]
@@ -40,6 +41,7 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
     settings = {
         "seed": config.seed,
         "classes": config.classes,
+        "engine": config.engine,
         "features": target.spec.to_dict(),
         **config.target_forest.model_dump(mode="json"),
     }

@@ -70,6 +70,7 @@ ADAPT: dict[str, tuple[Change, str]] = {
     "missing key": (lambda f, v: shutil.move(f / "target0_raw.png", f / "x.png"), "3"),
     "unknown setting": (set_("target_forest", "n_tree", value=5), "n_trees"),
     "wrong type": (set_("seed", value="many"), "seed"),
+    "engine that is missing": (set_("engine", value="fastfilters"), "conda"),
     "no enhancer": (set_("enhancer", value="/nowhere"), "enhancer"),
     "shapes differ": (
         lambda f, v: write(f / "target2_strokes.png", np.ones((8, 8), np.uint8)),
