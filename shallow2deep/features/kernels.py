@@ -177,15 +177,20 @@ def _line_laplace_2d(out, g, h, even, curve):  # type: ignore[no-untyped-def]
         out[x] = _even(g, x + PAD, curve) + _even(h, x + PAD, even)
 
 
+@part_of_loop
+def _eigenvalues_2d(xx, yy, xy):  # type: ignore[no-untyped-def]
+    """Eigenvalues of a symmetric matrix, descending."""
+    middle, half = np.float32(0.5) * (xx + yy), np.float32(0.5) * (xx - yy)
+    root = np.sqrt(half * half + xy * xy)
+    return middle + root, middle - root
+
+
 @compiled
 def _line_hesse_2d(largest, smallest, g, d, h, even, odd, curve):  # type: ignore[no-untyped-def]
     for x in range(largest.size):
         xx, yy = _even(g, x + PAD, curve), _even(h, x + PAD, even)
         xy = _odd(d, x + PAD, odd)
-        middle, half = np.float32(0.5) * (xx + yy), np.float32(0.5) * (xx - yy)
-        root = np.sqrt(half * half + xy * xy)
-        largest[x] = middle + root
-        smallest[x] = middle - root
+        largest[x], smallest[x] = _eigenvalues_2d(xx, yy, xy)
 
 
 @compiled
@@ -202,10 +207,7 @@ def _line_tensor_2d(largest, smallest, sxx, sxy, syy, even):  # type: ignore[no-
     for x in range(largest.size):
         xx, yy = _even(sxx, x + PAD, even), _even(syy, x + PAD, even)
         xy = _even(sxy, x + PAD, even)
-        middle, half = np.float32(0.5) * (xx + yy), np.float32(0.5) * (xx - yy)
-        root = np.sqrt(half * half + xy * xy)
-        largest[x] = middle + root
-        smallest[x] = middle - root
+        largest[x], smallest[x] = _eigenvalues_2d(xx, yy, xy)
 
 
 @compiled
