@@ -48,14 +48,14 @@ def enhance(
     Returns:
         float32 `((C - 1) * outputs, y, x)`, in the order of `enhanced_channels`.
     """
-    maps = [predict_with_network(network, p[None], block, device) for p in probabilities[1:]]
+    maps = [predict_with_network(network, p[None], block, device)[::-1] for p in probabilities[1:]]
     return np.concatenate(maps)
 
 
 def enhanced_channels(classes: Sequence[str], model: ModelSpec) -> list[str]:
-    """Names of the enhanced maps' channels."""
+    """Names of the enhanced maps' channels; a class stands behind its boundary, last as in a forest's map."""
     return [
         name if output == "foreground" else f"{name} {output}"
         for name in classes[1:]
-        for output in model.outputs
+        for output in reversed(model.outputs)
     ]

@@ -6,15 +6,19 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 import yaml
 from tiny import Data
 
 from shallow2deep import predict
 from shallow2deep.config import EnhancerTrainConfig, TargetData, read_yaml, validated, with_overrides
 from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volumes
+from shallow2deep.networks.model import ModelSpec
 from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.demo import run_demo
+from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import open_images
 from shallow2deep.stages.template import write_template
 
@@ -98,6 +102,16 @@ def test_killed_while_a_stale_stage_was_removed(target_run: Path, data: Data, tm
     adapt(data.target(enhancer), run)
     for old in (run / "target_forest").glob("*.h5"):
         assert old.read_bytes() == (target_run / "target_forest" / old.name).read_bytes()
+
+
+def test_class_is_the_last_channel_and_not_its_boundary() -> None:
+    spec = ModelSpec("enhancer", ("foreground", "boundary"), features=4, depth=1, stem=1)
+    network = spec.build().eval()
+    p = np.random.default_rng(0).random((2, 16, 16), np.float32)
+    expected = predict_with_network(network, p[1:])
+    found = enhance(network, p, (16, 16), torch.device("cpu"))
+    assert enhanced_channels(("background", "disc"), spec) == ["disc boundary", "disc"]
+    assert np.array_equal(found, expected[::-1])
 
 
 @pytest.mark.slow
