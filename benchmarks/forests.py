@@ -57,7 +57,7 @@ def main() -> None:
     default, source = TreeSettings(), ForestsSettings()
     growths: dict[str, dict[str, Any]] = {
         "scikit-learn's defaults": {},
-        "our default": {"min_samples_leaf": default.min_samples_leaf},
+        "our default": default.model_dump(include={"n_trees", "max_depth", "min_samples_leaf"}),
         "our source forests, 100 trees": {
             "min_samples_leaf": source.min_samples_leaf,
             "max_samples": source.max_samples,

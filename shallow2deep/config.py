@@ -111,8 +111,8 @@ class FeatureSettings(Settings):
 class TreeSettings(Settings):
     """How a forest is grown."""
 
-    n_trees: Positive = 100
-    max_depth: Positive | None = None
+    n_trees: Positive = 40
+    max_depth: Positive | None = 10
     min_samples_leaf: Positive = 5
     max_samples: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the labelled pixels that each tree is grown on; all if not given"

@@ -27,12 +27,15 @@ SMOOTHING, LAPLACE, MAGNITUDE, DIFFERENCE, TENSOR, HESSE = range(6)
 # A loop over many lines is vectorised only if LLVM may check that many pairs of them for overlap.
 llvm.set_option("", "-runtime-memory-check-threshold=128")
 compiled: Callable[..., Any] = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+part: Callable[..., Any] = njit(
+    fastmath={"contract"}, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 part_of_loop: Callable[..., Any] = njit(
-    nogil=True, fastmath={"contract"}, error_model="numpy", forceinline=True
+    fastmath={"contract"}, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 
 
-@compiled
+@part
 def mirrored(index, size):  # type: ignore[no-untyped-def]
     """The pixel that stands in for `index`; the edge itself is not repeated."""
     if size == 1:
@@ -41,7 +44,7 @@ def mirrored(index, size):  # type: ignore[no-untyped-def]
     return min(index, 2 * size - 2 - index)
 
 
-@compiled
+@part
 def _mirror_ends(row, size, pad):  # type: ignore[no-untyped-def]
     """Fills the first and last `pad` entries of a line of `size` pixels."""
     for n in range(1, pad + 1):
@@ -49,19 +52,19 @@ def _mirror_ends(row, size, pad):  # type: ignore[no-untyped-def]
         row[pad + size - 1 + n] = row[pad + mirrored(size - 1 + n, size)]
 
 
-@compiled
+@part
 def _start(out, a, k):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = k * a[x]
 
 
-@compiled
+@part
 def _accumulate(out, a, b, k, c, d, m):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] += k * (a[x] + b[x]) + m * (c[x] + d[x])
 
 
-@compiled
+@part
 def _smooth_along(source, i, kernel, out):  # type: ignore[no-untyped-def]
     """Line `i` of `(n, width)` smoothed along n, into `out`; kernel: half, padded to an odd length."""
     size = len(source)
@@ -118,28 +121,31 @@ def smooth_planes_along(source, kernel, out, first, last):  # type: ignore[no-un
             _smooth_along(part, z, kernel, out[z, start : start + piece])
 
 
-@compiled
+@part
 def _even_of_lines(out, a, b, c, d, e, k0, k1, k2):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = k0 * c[x] + k1 * (b[x] + d[x]) + k2 * (a[x] + e[x])
 
 
-@compiled
+@part
 def _odd_of_lines(out, a, b, d, e, k1, k2):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = k1 * (d[x] - b[x]) + k2 * (e[x] - a[x])
 
 
-@compiled
-def _across(out, lines, i, size, kernels, which):  # type: ignore[no-untyped-def]
+@part
+def _even_across(out, lines, i, size, k):  # type: ignore[no-untyped-def]
     """Line `i` of `lines` `(n, width)` filtered along n; `size`: number of lines that are mirrored at."""
-    k = kernels[which]
     a, b = lines[mirrored(i - 2, size)], lines[mirrored(i - 1, size)]
     d, e = lines[mirrored(i + 1, size)], lines[mirrored(i + 2, size)]
-    if which == SLOPE or which == INNER_SLOPE:
-        _odd_of_lines(out, a, b, d, e, k[1], k[2])
-    else:
-        _even_of_lines(out, a, b, lines[i], d, e, k[0], k[1], k[2])
+    _even_of_lines(out, a, b, lines[i], d, e, k[0], k[1], k[2])
+
+
+@part
+def _odd_across(out, lines, i, size, k):  # type: ignore[no-untyped-def]
+    a, b = lines[mirrored(i - 2, size)], lines[mirrored(i - 1, size)]
+    d, e = lines[mirrored(i + 1, size)], lines[mirrored(i + 2, size)]
+    _odd_of_lines(out, a, b, d, e, k[1], k[2])
 
 
 @part_of_loop
@@ -152,26 +158,26 @@ def _odd(row, x, k):  # type: ignore[no-untyped-def]
     return k[1] * (row[x + 1] - row[x - 1]) + k[2] * (row[x + 2] - row[x - 2])
 
 
-@compiled
+@part
 def _line_smooth(out, g, even):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = _even(g, x + PAD, even)
 
 
-@compiled
+@part
 def _line_difference(out, wide, narrow, even, even_narrow):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = _even(wide, x + PAD, even) - _even(narrow, x + PAD, even_narrow)
 
 
-@compiled
+@part
 def _line_magnitude_2d(out, g, d, even, odd):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         dx, dy = _odd(g, x + PAD, odd), _even(d, x + PAD, even)
         out[x] = np.sqrt(dx * dx + dy * dy)
 
 
-@compiled
+@part
 def _line_laplace_2d(out, g, h, even, curve):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = _even(g, x + PAD, curve) + _even(h, x + PAD, even)
@@ -185,7 +191,7 @@ def _eigenvalues_2d(xx, yy, xy):  # type: ignore[no-untyped-def]
     return middle + root, middle - root
 
 
-@compiled
+@part
 def _line_hesse_2d(largest, smallest, g, d, h, even, odd, curve):  # type: ignore[no-untyped-def]
     for x in range(largest.size):
         xx, yy = _even(g, x + PAD, curve), _even(h, x + PAD, even)
@@ -193,7 +199,7 @@ def _line_hesse_2d(largest, smallest, g, d, h, even, odd, curve):  # type: ignor
         largest[x], smallest[x] = _eigenvalues_2d(xx, yy, xy)
 
 
-@compiled
+@part
 def _line_products_2d(xx, xy, yy, g, d, even, odd):  # type: ignore[no-untyped-def]
     for x in range(g.size - 2 * PAD):
         dx, dy = _odd(g, x + PAD, odd), _even(d, x + PAD, even)
@@ -202,7 +208,7 @@ def _line_products_2d(xx, xy, yy, g, d, even, odd):  # type: ignore[no-untyped-d
         yy[x + PAD] = dy * dy
 
 
-@compiled
+@part
 def _line_tensor_2d(largest, smallest, sxx, sxy, syy, even):  # type: ignore[no-untyped-def]
     for x in range(largest.size):
         xx, yy = _even(sxx, x + PAD, even), _even(syy, x + PAD, even)
@@ -229,8 +235,8 @@ def filter_lines_2d(image, kernels, columns, out, first, last):  # type: ignore[
     for y in range(first, last):
         if columns[TENSOR] >= 0:
             for line_ in range(done, min(y + 3, ny)):
-                _across(g, image, line_, ny, kernels, INNER)
-                _across(d, image, line_, ny, kernels, INNER_SLOPE)
+                _even_across(g, image, line_, ny, kernels[INNER])
+                _odd_across(d, image, line_, ny, kernels[INNER_SLOPE])
                 xx, xy, yy = (
                     products[0, line_ % _RING],
                     products[1, line_ % _RING],
@@ -249,16 +255,16 @@ def filter_lines_2d(image, kernels, columns, out, first, last):  # type: ignore[
                 _even_of_lines(target, p[a], p[b], p[c], p[e], p[f], k[0], k[1], k[2])
             n = columns[TENSOR]
             _line_tensor_2d(out[n, y], out[n + 1, y], g, d, h, kernels[OUTER])
-        _across(g, image, y, ny, kernels, GAUSS)
+        _even_across(g, image, y, ny, kernels[GAUSS])
         if columns[SMOOTHING] >= 0:
             _line_smooth(out[columns[SMOOTHING], y], g, even)
         if columns[DIFFERENCE] >= 0:
-            _across(d, image, y, ny, kernels, NARROW)
+            _even_across(d, image, y, ny, kernels[NARROW])
             _line_difference(out[columns[DIFFERENCE], y], g, d, even, kernels[NARROW])
         if columns[LAPLACE] < 0 and columns[MAGNITUDE] < 0 and columns[HESSE] < 0:
             continue
-        _across(d, image, y, ny, kernels, SLOPE)
-        _across(h, image, y, ny, kernels, CURVE)
+        _odd_across(d, image, y, ny, kernels[SLOPE])
+        _even_across(h, image, y, ny, kernels[CURVE])
         if columns[LAPLACE] >= 0:
             _line_laplace_2d(out[columns[LAPLACE], y], g, h, even, curve)
         if columns[MAGNITUDE] >= 0:
@@ -310,20 +316,20 @@ def _eigenvalues_3d(xx, yy, zz, xy, xz, yz):  # type: ignore[no-untyped-def]
     return largest, np.float32(3) * mean - largest - smallest, smallest
 
 
-@compiled
+@part
 def _line_magnitude_3d(out, gg, gd, dg, even, odd):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         dx, dy, dz = _odd(gg, x + PAD, odd), _even(gd, x + PAD, even), _even(dg, x + PAD, even)
         out[x] = np.sqrt(dx * dx + dy * dy + dz * dz)
 
 
-@compiled
+@part
 def _line_laplace_3d(out, gg, gh, hg, even, curve):  # type: ignore[no-untyped-def]
     for x in range(out.size):
         out[x] = _even(gg, x + PAD, curve) + _even(gh, x + PAD, even) + _even(hg, x + PAD, even)
 
 
-@compiled
+@part
 def _line_hesse_3d(largest, middle, smallest, gg, gd, gh, dg, dd, hg, even, odd, curve):  # type: ignore[no-untyped-def]
     for x in range(largest.size):
         xx, yy, zz = _even(gg, x + PAD, curve), _even(gh, x + PAD, even), _even(hg, x + PAD, even)
@@ -331,7 +337,7 @@ def _line_hesse_3d(largest, middle, smallest, gg, gd, gh, dg, dd, hg, even, odd,
         largest[x], middle[x], smallest[x] = _eigenvalues_3d(xx, yy, zz, xy, xz, yz)
 
 
-@compiled
+@part
 def _line_products_3d(xx, yy, zz, xy, xz, yz, gg, gd, dg, even, odd):  # type: ignore[no-untyped-def]
     for x in range(gg.size - 2 * PAD):
         dx, dy, dz = _odd(gg, x + PAD, odd), _even(gd, x + PAD, even), _even(dg, x + PAD, even)
@@ -339,7 +345,7 @@ def _line_products_3d(xx, yy, zz, xy, xz, yz, gg, gd, dg, even, odd):  # type: i
         xy[x + PAD], xz[x + PAD], yz[x + PAD] = dx * dy, dx * dz, dy * dz
 
 
-@compiled
+@part
 def _line_tensor_3d(largest, middle, smallest, sxx, syy, szz, sxy, sxz, syz, even):  # type: ignore[no-untyped-def]
     for x in range(largest.size):
         xx, yy, zz = _even(sxx, x + PAD, even), _even(syy, x + PAD, even), _even(szz, x + PAD, even)
@@ -347,19 +353,19 @@ def _line_tensor_3d(largest, middle, smallest, sxx, syy, szz, sxy, sxz, syz, eve
         largest[x], middle[x], smallest[x] = _eigenvalues_3d(xx, yy, zz, xy, xz, yz)
 
 
-@compiled
+@part
 def _plane_of_products(image, z, rows, kernels, lines, across, products):  # type: ignore[no-untyped-def]
     """Products of the gradient in the lines `rows` of plane z, into `products` `(6, lines, width)`."""
     nz, ny, width = image.shape
     low, high = max(rows[0] - 1, 0), min(rows[1] + 1, ny)
     for y in range(low, high):
-        _across(lines[0, y - low], image[:, y], z, nz, kernels, INNER)
-        _across(lines[1, y - low], image[:, y], z, nz, kernels, INNER_SLOPE)
+        _even_across(lines[0, y - low], image[:, y], z, nz, kernels[INNER])
+        _odd_across(lines[1, y - low], image[:, y], z, nz, kernels[INNER_SLOPE])
     for y in range(rows[0], rows[1]):
         gg, gd, dg = across[0], across[1], across[2]
-        _across_part(gg, lines[0], y, ny, low, kernels, INNER)
-        _across_part(gd, lines[0], y, ny, low, kernels, INNER_SLOPE)
-        _across_part(dg, lines[1], y, ny, low, kernels, INNER)
+        _even_across_part(gg, lines[0], y, ny, low, kernels[INNER])
+        _odd_across_part(gd, lines[0], y, ny, low, kernels[INNER_SLOPE])
+        _even_across_part(dg, lines[1], y, ny, low, kernels[INNER])
         p = products[:, y - rows[0]]
         _line_products_3d(
             p[0], p[1], p[2], p[3], p[4], p[5], gg, gd, dg, kernels[INNER], kernels[INNER_SLOPE]
@@ -368,18 +374,26 @@ def _plane_of_products(image, z, rows, kernels, lines, across, products):  # typ
             _mirror_ends(p[n], width - 2 * PAD, PAD)
 
 
-@compiled
-def _across_part(out, lines, y, ny, low, kernels, which):  # type: ignore[no-untyped-def]
-    """As `_across` for line y of a plane of which `lines` holds the lines from `low` on."""
-    k = kernels[which]
+@part
+def _even_across_part(out, lines, y, ny, low, k):  # type: ignore[no-untyped-def]
+    """As `_even_across` for line y of a plane of which `lines` holds the lines from `low` on."""
+    a, b, d, e = _neighbours(lines, y, ny, low, k)
+    _even_of_lines(out, a, b, lines[y - low], d, e, k[0], k[1], k[2])
+
+
+@part
+def _odd_across_part(out, lines, y, ny, low, k):  # type: ignore[no-untyped-def]
+    a, b, d, e = _neighbours(lines, y, ny, low, k)
+    _odd_of_lines(out, a, b, d, e, k[1], k[2])
+
+
+@part
+def _neighbours(lines, y, ny, low, k):  # type: ignore[no-untyped-def]
     narrow = k[2] == 0  # then the outer lines are not needed, and may not be there
     a = lines[(y if narrow else mirrored(y - 2, ny)) - low]
     b, d = lines[mirrored(y - 1, ny) - low], lines[mirrored(y + 1, ny) - low]
     e = lines[(y if narrow else mirrored(y + 2, ny)) - low]
-    if which == SLOPE or which == INNER_SLOPE:
-        _odd_of_lines(out, a, b, d, e, k[1], k[2])
-    else:
-        _even_of_lines(out, a, b, lines[y - low], d, e, k[0], k[1], k[2])
+    return a, b, d, e
 
 
 @compiled
@@ -420,33 +434,33 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
                     )
             for y in range(first, last):
                 for n in range(6):
-                    _across_part(lines[n], summed[n], y, ny, low, kernels, OUTER)
+                    _even_across_part(lines[n], summed[n], y, ny, low, kernels[OUTER])
                 n = columns[TENSOR]
                 _line_tensor_3d(
                     out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
                     lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], k,
                 )  # fmt: skip
         for y in range(low, high):
-            _across(planes[0, y - low], image[:, y], z, nz, kernels, GAUSS)
+            _even_across(planes[0, y - low], image[:, y], z, nz, kernels[GAUSS])
             if derivatives:
-                _across(planes[1, y - low], image[:, y], z, nz, kernels, SLOPE)
-                _across(planes[2, y - low], image[:, y], z, nz, kernels, CURVE)
+                _odd_across(planes[1, y - low], image[:, y], z, nz, kernels[SLOPE])
+                _even_across(planes[2, y - low], image[:, y], z, nz, kernels[CURVE])
         gg, gd, gh, dg, dd, hg = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
         for y in range(first, last):
-            _across_part(gg, planes[0], y, ny, low, kernels, GAUSS)
+            _even_across_part(gg, planes[0], y, ny, low, kernels[GAUSS])
             if columns[SMOOTHING] >= 0:
                 _line_smooth(out[columns[SMOOTHING], z, y], gg, even)
             if derivatives:
-                _across_part(gd, planes[0], y, ny, low, kernels, SLOPE)
-                _across_part(gh, planes[0], y, ny, low, kernels, CURVE)
-                _across_part(dg, planes[1], y, ny, low, kernels, GAUSS)
-                _across_part(hg, planes[2], y, ny, low, kernels, GAUSS)
+                _odd_across_part(gd, planes[0], y, ny, low, kernels[SLOPE])
+                _even_across_part(gh, planes[0], y, ny, low, kernels[CURVE])
+                _even_across_part(dg, planes[1], y, ny, low, kernels[GAUSS])
+                _even_across_part(hg, planes[2], y, ny, low, kernels[GAUSS])
             if columns[LAPLACE] >= 0:
                 _line_laplace_3d(out[columns[LAPLACE], z, y], gg, gh, hg, even, curve)
             if columns[MAGNITUDE] >= 0:
                 _line_magnitude_3d(out[columns[MAGNITUDE], z, y], gg, gd, dg, even, odd)
             if columns[HESSE] >= 0:
-                _across_part(dd, planes[1], y, ny, low, kernels, SLOPE)
+                _odd_across_part(dd, planes[1], y, ny, low, kernels[SLOPE])
                 n = columns[HESSE]
                 _line_hesse_3d(
                     out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
@@ -454,8 +468,8 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
                 )  # fmt: skip
         if columns[DIFFERENCE] >= 0:
             for y in range(low, high):
-                _across(planes[1, y - low], image[:, y], z, nz, kernels, NARROW)
+                _even_across(planes[1, y - low], image[:, y], z, nz, kernels[NARROW])
             for y in range(first, last):
-                _across_part(gg, planes[0], y, ny, low, kernels, GAUSS)
-                _across_part(gd, planes[1], y, ny, low, kernels, NARROW)
+                _even_across_part(gg, planes[0], y, ny, low, kernels[GAUSS])
+                _even_across_part(gd, planes[1], y, ny, low, kernels[NARROW])
                 _line_difference(out[columns[DIFFERENCE], z, y], gg, gd, even, kernels[NARROW])

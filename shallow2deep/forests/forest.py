@@ -126,8 +126,10 @@ class Forest:
         inner = ~leaf
         if (self.features[inner] < 0).any() or (self.features[inner] >= self.spec.n_features).any():
             return f"features outside the {self.spec.n_features} of its spec"
-        if (self.children[inner] <= own[inner]).any() or (self.children[inner] >= sizes[inner] - 1).any():
-            return "children that do not follow their parents within the tree"
+        before = np.cumsum(inner) - inner
+        before -= before[np.arange(n) - own]  # inner nodes before each, in its tree
+        if (self.children[inner] != 2 * before[inner] + 1).any() or (2 * before + 2 >= sizes)[inner].any():
+            return "children that are not in breadth-first order"
         if not np.isfinite(self.thresholds).all():
             return "thresholds that are not finite"
         if not (np.isfinite(self.leaf_values).all() and (abs(self.leaf_values.sum(1) - 1) < 1e-3).all()):

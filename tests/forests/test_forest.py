@@ -159,6 +159,7 @@ def with_record(**changes: object):
 CRAFTED = {
     "child before its parent": {"children": with_value(0, 0)},
     "child beyond the tree": {"children": with_value(0, 10**6)},
+    "child of two parents": {"children": lambda a: np.where(a == 3, 1, a)},
     "negative child": {"children": with_value(0, -5)},
     "feature out of range": {"features": with_value(0, 999)},
     "negative feature": {"features": with_value(0, -2)},
@@ -237,6 +238,9 @@ def test_random_node_arrays_are_refused_or_predict(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 12))
     features = rng.integers(-1, SPEC.n_features, n).astype(np.int16)
+    children = rng.integers(0, n, n)
+    if rng.random() < 0.7:
+        children = 2 * np.cumsum(features >= 0) - 1
     leaves = int((features < 0).sum())
     values = rng.random((leaves, 3)).astype(np.float32)
     try:
@@ -246,7 +250,7 @@ def test_random_node_arrays_are_refused_or_predict(seed: int) -> None:
             np.array([n], np.int32),
             features,
             rng.normal(size=n).astype(np.float32),
-            rng.integers(0, n, n).astype(np.int32),
+            children.astype(np.int32),
             values / values.sum(1, keepdims=True),
         )
     except InputError:

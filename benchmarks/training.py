@@ -1,0 +1,126 @@
+"""Feeding and training the enhancer: our samples beside torch-em's, bfloat16 beside float32; one core.
+
+    pip install '.[benchmarks]' && python benchmarks/training.py RUN [--data ../shared/data]
+
+RUN is a run of enhancer-train, whose pool and settings are used. torch-em grows forests of its own on em_vnc,
+with its defaults. Medians of rounds that run everything in turn.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch_em.shallow2deep import prepare_shallow2deep
+from torch_em.shallow2deep.shallow2deep_dataset import get_shallow2deep_dataset
+
+from shallow2deep.config import AugmentSettings, EnhancerSettings
+from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.model import ModelSpec
+from shallow2deep.training.samples import TrainingSamples
+
+ROUNDS = 5
+SAMPLES = {"ours": 100, "torch-em": 4}  # a round
+FORESTS = 8
+PATCH = (256, 256)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def our_samples(run: Path) -> TrainingSamples:
+    pool = run / "probabilities" / "pool.zarr"
+    return TrainingSamples(pool, "training", 1, "maps", PATCH, AugmentSettings(), 10**6, 0, "benchmark")
+
+
+def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
+    """As its example does: forests of random patches, applied to another patch for each sample."""
+    path, raw, labels = str(data / "em_vnc/vnc_stack1.h5"), "raw", "labels/mitochondria"
+    prepare_shallow2deep(
+        path, raw, path, labels, (1, 250, 250), (1, 500, 500), FORESTS, 2, str(folder), 2, n_estimators=100
+    )
+    forests = sorted(map(str, folder.glob("*.pkl")))
+    return get_shallow2deep_dataset(path, raw, path, labels, forests, (1, *PATCH), ndim=2, n_samples=1000)
+
+
+def feeding(run: Path, data: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {"ours": our_samples(run), "torch-em": torch_em_samples(data, Path(folder))}
+        times: dict[str, list[float]] = {name: [] for name in sources}
+        for turn in range(ROUNDS + 1):
+            for name, samples in sources.items():
+                n = SAMPLES[name]
+
+                def work(samples=samples, n=n, turn=turn) -> None:  # type: ignore[no-untyped-def]
+                    for i in range(n):
+                        samples[turn * n + i]
+
+                times[name].append(seconds(work) / n)
+    ours, theirs = (times[name][1:] for name in ("ours", "torch-em"))  # the first round warms up
+    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+    print("| samples of 256x256 | a second | times |\n|---|---|---|")
+    print(f"| torch-em | {1 / statistics.median(theirs):.2f} | 1 |")
+    print(f"| ours | {1 / statistics.median(ours):.0f} | {ratio:.0f} |\n")
+
+
+def step(precision: str) -> Callable[[], None]:
+    """One step of training of the default enhancer."""
+    settings = EnhancerSettings()
+    network = ModelSpec(
+        kind="enhancer",
+        outputs=("foreground",),
+        features=settings.network.features,
+        depth=settings.network.depth,
+        stem=settings.network.stem,
+    ).build()
+    layout = torch.channels_last if precision == "bfloat16" else torch.contiguous_format
+    network = network.to(memory_format=layout)
+    optimizer = torch.optim.AdamW(network.parameters())
+    inputs = torch.rand(settings.batch, 1, *PATCH).contiguous(memory_format=layout)
+    targets = (torch.rand(settings.batch, 1, *PATCH) > 0.5).float()
+
+    def work() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(inputs)
+        optimizer.zero_grad()
+        LOSSES[settings.loss](logits.float(), targets).backward()
+        optimizer.step()
+
+    work()
+    return work
+
+
+def steps() -> None:
+    works = {"float32, contiguous": step("float32"), "bfloat16, channels last": step("bfloat16")}
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+    slow, fast = times.values()
+    ratio = statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+    print("| step of the default enhancer, batch 8 | seconds | times |\n|---|---|---|")
+    for (name, all_of), factor in zip(times.items(), (1.0, ratio), strict=True):
+        print(f"| {name} | {statistics.median(all_of):.2f} | {factor:.1f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {ROUNDS} rounds\n")
+    feeding(options.run, options.data)
+    steps()
+
+
+if __name__ == "__main__":
+    main()
