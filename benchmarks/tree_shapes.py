@@ -2,8 +2,8 @@
 
     pip install '.[benchmarks]' && python benchmarks/tree_shapes.py [--data ../shared/data]
 
-Dice: forests of the fixed strokes (few, medium, many) of two data sets, on their test images; means over three
-seeds. Speed: each shape grown on 50,000 pixels of em_vnc, beside scikit-learn with its defaults, in turn.
+Dice: forests of the fixed strokes (few, medium, many) of two data sets, on their test images; means over
+three seeds. Speed: each shape grown on 50,000 pixels of em_vnc, beside scikit-learn with its defaults.
 """
 
 import argparse
@@ -89,7 +89,6 @@ def main() -> None:
             ours = seconds(lambda forest=forest: predict_features(forest, plane))
             ratios.append(seconds(lambda: peer.predict_proba(table)) / ours)
         rows[name] = [f"{statistics.median(ratios):.1f}"]
-    del table, plane
     for name, (painted, tested) in {"em_vnc": vnc(data), "dsb_fluo_512x640": nuclei(data)}.items():
         with h5py.File(data / f"strokes/{name}.h5") as file:
             drawn = {amount: list(file[amount][()]) for amount in ("few", "medium", "many")}

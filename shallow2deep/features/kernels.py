@@ -26,13 +26,11 @@ SMOOTHING, LAPLACE, MAGNITUDE, DIFFERENCE, TENSOR, HESSE = range(6)
 
 # A loop over many lines is vectorised only if LLVM may check that many pairs of them for overlap.
 llvm.set_option("", "-runtime-memory-check-threshold=128")
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-part: Callable[..., Any] = njit(
-    fastmath={"contract"}, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-part_of_loop: Callable[..., Any] = njit(
-    fastmath={"contract"}, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+_options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_inner = _options | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # less to compile
+compiled: Callable[..., Any] = njit(cache=True, **_options)
+part: Callable[..., Any] = njit(**_inner)
+part_of_loop: Callable[..., Any] = njit(forceinline=True, **_inner)
 
 
 @part

@@ -3,8 +3,8 @@
 Neighbours in an image take almost the same way through a tree, so a node is visited once for a tile, not once
 for a pixel: its threshold is compared with 64 values at once, and a bit mask of pixels goes on to each child.
 The (node, mask) pairs wait in a queue. Nothing in its loop branches on the data, and the visits of different
-trees follow one another, so the processor has many of them under way at the same time; what the next ones need
-is asked for before their turn.
+trees follow one another, so the processor has many of them under way at the same time; what the next ones
+need is asked for before their turn.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,11 @@ _GROUP = 50  # trees at a time: keeps the queue of a tile in the second-level ca
 _TOTAL = 2**30  # at most, for the sum of a pixel: integers add up to the same in any order
 _NO_CHILD = _NO_LEAF = -1
 
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
-part: Callable[..., Any] = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+compiled: Callable[..., Any] = njit(cache=True, **_options)
+_inner = _options | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # less to compile
+part: Callable[..., Any] = njit(**_inner)
+instruction: Callable[..., Any] = intrinsic
 
 _FLOATS = ir.VectorType(ir.FloatType(), _LANES)
 _INTS = ir.VectorType(ir.IntType(32), _LANES)
@@ -46,8 +49,8 @@ class Traversal:
 
     Attributes:
         nodes: NODE `(nodes,)`.
-        values: int32 `(leaves, C)`, probabilities in multiples of `unit`, which makes sums over trees means; of
-            two classes only the second is kept.
+        values: int32 `(leaves, C)`, probabilities in units that make sums over trees means, when they are
+            multiplied by `unit`; of two classes only the second is kept.
         roots: int64 `(trees + 1,)`, first node of each tree, and the number of nodes.
     """
 
@@ -77,9 +80,9 @@ class Traversal:
         return out.reshape(-1, *shape)
 
 
-@intrinsic
+@instruction
 def _not_above(_, address, threshold):  # type: ignore[no-untyped-def]
-    """Which of the 64 floats at an address are not above a threshold, as a mask; no float counts as below NaN."""
+    """Which of the 64 floats at an address are not above a threshold, as a mask; NaN gives an empty one."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         values = builder.load(builder.inttoptr(args[0], _FLOATS.as_pointer()), align=4)
@@ -89,7 +92,7 @@ def _not_above(_, address, threshold):  # type: ignore[no-untyped-def]
     return types.uint64(types.intp, types.float32), generate
 
 
-@intrinsic
+@instruction
 def _add_where(_, address, mask, value):  # type: ignore[no-untyped-def]
     """Adds a value to those of the 64 integers at an address whose bit is set."""
 
@@ -103,7 +106,7 @@ def _add_where(_, address, mask, value):  # type: ignore[no-untyped-def]
     return types.void(types.intp, types.uint64, types.int32), generate
 
 
-@intrinsic
+@instruction
 def _copy_four(_, target, source):  # type: ignore[no-untyped-def]
     """Copies four floats from one address to another."""
 
@@ -116,7 +119,7 @@ def _copy_four(_, target, source):  # type: ignore[no-untyped-def]
     return types.void(types.intp, types.intp), generate
 
 
-@intrinsic
+@instruction
 def _prefetch(_, address):  # type: ignore[no-untyped-def]
     """Asks for the line of the cache at an address."""
 
@@ -181,12 +184,15 @@ def _aligned(n):  # type: ignore[no-untyped-def]
 
 @part
 def _visit(pixels, nodes, values, roots, queue, masks, leaves):  # type: ignore[no-untyped-def]
-    """Visits the nodes that pixels of a tile reach in some trees; returns how many of them are leaves that add something.
+    """Visits the nodes that pixels of a tile reach in some trees.
 
     Args:
         pixels: float32 `(F, 64)`.
         queue, masks: the nodes visited and which pixels reach them are left there.
-        leaves: the places of these leaves in the queue are left there.
+        leaves: the places in the queue of leaves that add something are left there.
+
+    Returns:
+        the number of those leaves.
     """
     base = pixels.ctypes.data
     first_node, bytes_per_node = nodes.ctypes.data, nodes.itemsize
@@ -212,7 +218,8 @@ def _visit(pixels, nodes, values, roots, queue, masks, leaves):  # type: ignore[
         tail += np.uint64(left != 0)
         queue[tail] = child + 1
         masks[tail] = right
-        tail += np.uint64(right != 0) - (np.uint64(child) >> sign)  # nothing is below the NaN of a leaf: it ends on the right
+        is_leaf = np.uint64(child) >> sign
+        tail += np.uint64(right != 0) - is_leaf  # all that is in a leaf is to the right of its NaN
         _prefetch(first_node + child * bytes_per_node)
         head += one
     return n_leaves
