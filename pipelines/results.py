@@ -78,7 +78,7 @@ def under(data: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def score_of(model: Path, pair: Pair, data: Path, out: Path, step: str = "enhanced") -> Scores:
-    maps = predict(model, RawData(raw=under(data, pair.test_raw)), out, step)  # type: ignore[arg-type]
+    maps = predict(model, RawData(raw=under(data, pair.test_raw)), out, step)
     labels = RawData(raw=under(data, pair.test_labels))
     return evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]
 

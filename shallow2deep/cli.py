@@ -73,33 +73,80 @@ def adapt(
     enhancer: Annotated[
         str | None, typer.Option(help="run of enhancer-train, or an enhancer's folder")
     ] = None,
+    segmentor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIANT",
+            help="also train a network on raw: plain, consistency, rectification or both; repeatable",
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="also make every baseline that the data and the enhancer's run allow")
+    ] = False,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="dense labels of raw, for scores and an upper bound only")
+    ] = None,
     axes: Axes = None,
     slices: Slices = None,
     set_: Set = None,
 ) -> None:
-    """Adapt to new data with strokes only: target forest -> enhanced."""
+    """Adapt to new data with strokes: target forest -> enhanced (-> segmentor) -> prediction."""
     from shallow2deep.config import AdaptConfig, absolute_names, read_yaml, validated
+    from shallow2deep.io.atomic import read_json
+    from shallow2deep.stages.compare import with_baselines
     from shallow2deep.stages.target_run import adapt as run_adapt
 
-    flags = {"raw": raw, "strokes": strokes, "axes": axes, "slices": slices}
+    flags = {"raw": raw, "strokes": strokes, "labels": labels, "axes": axes, "slices": slices}
     given = absolute_names({k: v for k, v in flags.items() if v}, Path.cwd())
     values = read_yaml(config) if config else {}
     if isinstance(values.get("target", {}), dict):
         values["target"] = {**values.get("target", {}), **given}
     if enhancer:
         values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
+    if segmentor and isinstance(values.get("segmentor") or {}, dict):
+        values["segmentor"] = {**(values.get("segmentor") or {}), "variants": segmentor}
     values = _resolved(values, set_)
-    folder = run_adapt(validated(AdaptConfig, values, str(config or "the command line")), run)
-    typer.echo(f"forest's maps: {folder.parent / 'target_forest'}")
-    typer.echo(f"enhanced maps: {folder}")
+    settings = validated(AdaptConfig, values, str(config or "the command line"))
+    folder = run_adapt(with_baselines(settings) if compare else settings, run)
+    choice = read_json(folder / "choice.json")
+    typer.echo(f"recommended: {choice['recommended']}: {choice['reason']}")
+    typer.echo(f"its maps:    {folder}")
+    typer.echo(f"all results: {run}, in folders of their names")
+    typer.echo(f"report:      {run / 'report.html'}")
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(help="run of adapt, whose settings are used")],
+    seeds: Annotated[int, typer.Option(min=1, help="how many; everything is made anew for each")] = 3,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="dense labels of raw, for scores and an upper bound only")
+    ] = None,
+    test_raw: Annotated[list[str] | None, typer.Option(help="further images to score")] = None,
+    test_labels: Annotated[list[str] | None, typer.Option(help="their dense labels")] = None,
+) -> None:
+    """Make every result and baseline with several seeds, and print means and spreads."""
+    from shallow2deep.config import RawData, absolute_names, validated
+    from shallow2deep.stages.compare import compare as run_compare
+
+    def data(names: list[str] | None) -> RawData | None:
+        here = absolute_names({"raw": names}, Path.cwd()) if names else None
+        return validated(RawData, here, "the command line") if here else None
+
+    own = absolute_names({"labels": labels}, Path.cwd())["labels"] if labels else None
+    result = run_compare(run, seeds, own, data(test_raw), data(test_labels))
+    typer.echo(result.text)
+    typer.echo(f"written: {result.path}")
 
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="run of adapt, or a folder with a source net")],
+    model: Annotated[Path, typer.Argument(help="run of adapt, or a folder with a segmentor or source net")],
     raw: Annotated[list[str], typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")],
     out: Annotated[Path, typer.Option(help="folder, or one file ending in .h5, .zarr or .tif")],
-    step: Annotated[str, typer.Option(help="forest or enhanced")] = "enhanced",
+    step: Annotated[
+        str, typer.Option(help="recommended, forest, enhanced, segmentor, or the name of a result's folder")
+    ] = "recommended",
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
@@ -109,9 +156,7 @@ def predict(
     from shallow2deep.stages.prediction import predict as run_predict
 
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
-    if step not in ("forest", "enhanced"):
-        raise typer.BadParameter(f"{step} is no step; give forest or enhanced")
-    for path in run_predict(model, data, out, step, device):  # type: ignore[arg-type]
+    for path in run_predict(model, data, out, step, device):
         typer.echo(path)
 
 

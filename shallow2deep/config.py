@@ -94,6 +94,9 @@ class TargetData(RawData):
 
     strokes: Names
     stroke_axes: str | None = None
+    labels: Names | None = Field(
+        None, description="dense labels of the same images, only for compare.supervised and scores"
+    )
     stroke_classes: dict[int, int] | None = Field(
         None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"
     )
@@ -259,6 +262,45 @@ class EnhancerTrainConfig(Settings):
         return self
 
 
+Variant = Literal["plain", "consistency", "rectification", "both"]
+
+
+class ConfidenceSettings(Settings):
+    """How sure pseudo-labels are: whether several forests, each enhanced under flips, agree."""
+
+    use: Literal["none", "weight", "mask"] = "weight"
+    forests: Positive = Field(3, description="forests of the same strokes, grown from other seeds")
+    flips: bool = Field(True, description="enhance also the flipped maps")
+    threshold: Fraction = Field(0.5, description="mask: pixels less sure than this do not count")
+
+
+class SegmentorSettings(TrainingSettings):
+    """The segmentor: a network for the target's raw, trained on pseudo-labels and strokes."""
+
+    variants: tuple[Variant, ...] = Field(("consistency",), min_length=1)
+    steps: Positive = 600
+    validate_every: Positive = Field(600, description="agreement with the pseudo-labels is what is measured")
+    stroke_weight: float = Field(1.0, ge=0, description="of the loss under strokes, which are true labels")
+    consistency_weight: float = Field(1.0, ge=0)
+    consistency_noise: float = Field(0.1, ge=0, description="in deviations of raw")
+    teacher_momentum: Fraction = 0.999
+    rectification_momentum: Fraction = 0.9999
+    alignment: float = Field(0.0, ge=0, description="weight of keeping the pseudo-labels' foreground share")
+    confidence: ConfidenceSettings = ConfidenceSettings()
+    rounds: Positive = Field(
+        1, description="the segmentor's maps become the next pseudo-labels, while held-out strokes improve"
+    )
+    weights: str | None = Field(None, description="folder of a segmentor or source net to start from")
+
+
+class CompareSettings(Settings):
+    """Baselines beside the forest, the enhancer and the segmentor."""
+
+    source_net: bool = Field(False, description="the source's network on raw, if its run trained one")
+    strokes_net: bool = Field(False, description="the segmentor's network trained on the strokes alone")
+    supervised: bool = Field(False, description="and on dense labels (target.labels): the upper bound")
+
+
 class EnhancedSettings(Settings):
     """How the enhancer is applied."""
 
@@ -277,6 +319,11 @@ class AdaptConfig(Settings):
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     target_forest: TreeSettings = TreeSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
+    segmentor: SegmentorSettings | None = Field(None, description="none is trained if not given")
+    compare: CompareSettings = CompareSettings()
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.25, description="share of each class's strokes that only judge the results; 0: all are learned"
+    )
     engine: Engine = "numba"
     jobs: Jobs = -1
 
@@ -284,6 +331,10 @@ class AdaptConfig(Settings):
     def _fits(self) -> Self:
         if len(self.enhanced.block) != self.ndim:
             raise ValueError(f"enhanced.block has {len(self.enhanced.block)} axes but ndim is {self.ndim}")
+        if self.segmentor is not None and len(self.segmentor.patch) != self.ndim:
+            raise ValueError(f"segmentor.patch has {len(self.segmentor.patch)} axes but ndim is {self.ndim}")
+        if self.compare.supervised and self.target.labels is None:
+            raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self
 
 
@@ -342,7 +393,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return absolute_names(values, path.resolve().parent)
 
 
-_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer"}
+_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights"}
 
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:

@@ -1,5 +1,6 @@
 """A network with all that is needed to apply it: one folder with model.json and weights.safetensors."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ class ModelSpec:
 
     Attributes:
         kind: "enhancer" takes the probability map of one class; "source_net" takes raw, each image
-            shifted and scaled to mean 0 and deviation 1.
+            shifted and scaled to mean 0 and deviation 1; "segmentor" takes raw, normalised by constants.
         outputs: names of the output channels.
         features, depth, stem: see `UNet`.
         voxel_size: nm per spatial axis of the training data, if known.
+        normalisation: of a segmentor: it takes (raw - first) / second.
         record: how it came to be: free JSON.
     """
 
@@ -37,6 +39,7 @@ class ModelSpec:
     stem: int
     in_channels: int = 1
     voxel_size: tuple[float, ...] | None = None
+    normalisation: tuple[float, float] | None = None
     record: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> UNet:
@@ -55,6 +58,11 @@ class ModelSpec:
             values["outputs"] = tuple(str(name) for name in values["outputs"])
             if values["voxel_size"] is not None:
                 values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
+            if values.get("normalisation") is not None:
+                mean, deviation = (float(v) for v in values["normalisation"])
+                values["normalisation"] = (mean, deviation)
+                if not (math.isfinite(mean) and 0 < deviation < math.inf):
+                    raise ValueError("a finite mean and a positive deviation were expected")
             spec = cls(**values)
             sizes = (spec.features, spec.depth, spec.stem, spec.in_channels)
             if not all(type(size) is int for size in sizes) or not isinstance(spec.record, dict):

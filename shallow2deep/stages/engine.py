@@ -27,6 +27,7 @@ from shallow2deep.io.atomic import read_json, sha256, write_json
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of the stages' results; raised when the same settings and inputs would give others
+MINUTES = "minutes.json"
 SCRATCH = ("checkpoints", "tensorboard", "unfinished")
 
 
@@ -153,12 +154,15 @@ def _run_stage(folder: Path, stage: Stage, fresh: bool) -> None:
     write_json(folder / "manifest.json", identity | {"outputs": outputs})
     (folder / "begun.json").unlink()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    log.info(
-        "%s: done in %.1f min (%.1f min of CPU)",
-        stage.name,
-        (time.monotonic() - wall) / 60,
-        (sum(os.times()[:4]) - cpu) / 60,
-    )
+    minutes = {"wall": (time.monotonic() - wall) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
+    _note_minutes(folder.parent / MINUTES, stage.name, minutes)
+    log.info("%s: done in %.1f min (%.1f min of CPU)", stage.name, minutes["wall"], minutes["cpu"])
+
+
+def _note_minutes(path: Path, stage: str, minutes: dict[str, float]) -> None:
+    """Keeps what each stage's last call took, for reports."""
+    known = _read_mapping(path) if path.is_file() else {}
+    write_json(path, known | {stage: {name: round(value, 3) for name, value in minutes.items()}})
 
 
 _signal_received = 0

@@ -7,12 +7,14 @@ import torch
 
 from shallow2deep.config import EnhancerTrainConfig, TrainingSettings
 from shallow2deep.errors import SettingsError
+from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
 from shallow2deep.stages.source import Source
 from shallow2deep.training.devices import choose_device
 from shallow2deep.training.loop import Stopped, train
+from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
 from shallow2deep.version import VERSION
 
@@ -74,7 +76,10 @@ def _network_stage(
         )
         validation = ValidationSamples(pool, "validation", len(outputs), inputs, step)
         try:
-            result = train(network, training, validation, settings, folder, outputs, stop_requested)
+            objective = Supervised(LOSSES[settings.loss])
+            result = train(
+                network, training, validation, settings, folder, outputs, objective, stop_requested
+            )
         except Stopped:
             check_stop()
             raise

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import AdaptConfig
+from shallow2deep.config import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
+from shallow2deep.evaluation.held_out import split_strokes
 from shallow2deep.features import FeatureSpec
 from shallow2deep.io.atomic import sha256
-from shallow2deep.io.volumes import Volume
+from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.stages.data import open_strokes
+from shallow2deep.stages.data import images_of, open_strokes, select
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.source import check_engine, feature_spec
 
@@ -23,10 +24,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Target:
-    """What the target's stages read; `strokes` has one array for each of `raws`."""
+    """What the target's stages read.
+
+    Attributes:
+        strokes: to learn from; one array for each of `raws`.
+        held_out: strokes that only judge results, likewise.
+        labels: dense labels of `raws`, or none.
+    """
 
     images: list[Image]
     strokes: list[np.ndarray]
+    held_out: list[np.ndarray]
+    labels: list[Volume]
     spec: FeatureSpec
     enhancer: Path
 
@@ -44,6 +53,10 @@ class Target:
         }
         drawn = {f"strokes {n}": hashlib.sha256(s.tobytes()).hexdigest() for n, s in enumerate(self.strokes)}
         return found | drawn
+
+    @property
+    def held_fingerprint(self) -> str:
+        return hashlib.sha256(b"".join(s.tobytes() for s in self.held_out)).hexdigest()
 
     @property
     def enhancer_fingerprint(self) -> str:
@@ -72,7 +85,30 @@ def open_target(config: AdaptConfig) -> Target:
     images = open_images(config.target, config.ndim)
     raws = [part for image in images for part in image.parts]
     strokes = open_strokes(config.target, config.ndim, config.classes, raws)
-    return Target(images, strokes, spec, enhancer_folder(config.enhancer))
+    used, held_out = split_strokes(strokes, config.held_out, config.seed)
+    labels = _open_labels(config.target, config.ndim, raws)
+    return Target(images, used, held_out, labels, spec, enhancer_folder(config.enhancer))
+
+
+def _open_labels(data: TargetData, ndim: int, raws: list[Volume]) -> list[Volume]:
+    """The dense labels of each raw image, or none.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    if data.labels is None:
+        return []
+    volumes = select(open_volumes(data.labels), data.manifest)
+    labels = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    if len(labels) != len(raws):
+        raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
+    for raw, truth in zip(raws, labels, strict=True):
+        if raw.spatial_shape != truth.spatial_shape or truth.dtype.kind not in "uib":
+            raise InputError(
+                f"{truth.name} has shape {truth.spatial_shape} and type {truth.dtype}, but whole numbers of "
+                f"shape {raw.spatial_shape} were expected; give labels of {raw.name}"
+            )
+    return labels
 
 
 def enhancer_folder(name: str | Path) -> Path:

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from shallow2deep.config import TrainingSettings
-from shallow2deep.networks.losses import LOSSES
 from shallow2deep.progress import progress_bar
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.devices import choose_device, use_bfloat16
+from shallow2deep.training.objectives import Objective
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,15 @@ def train(
     settings: TrainingSettings,
     folder: Path,
     outputs: tuple[str, ...],
+    objective: Objective,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
     Args:
         training: at least `steps * batch` samples; sample i is used at step i // batch.
-        validation: scored every `validate_every` steps.
+        validation: scored every `validate_every` steps, on its targets' first channels.
+        objective: what is minimised.
         folder: gets `checkpoints/` and `tensorboard/`; a checkpoint found there is gone on from.
         should_stop: asked after each step.
 
@@ -62,10 +64,15 @@ def train(
     device = choose_device(settings.device)
     bfloat16 = use_bfloat16(settings.precision, device)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = _TrainingState(network, settings)
+    state = _TrainingState(network, settings, objective)
     state.restore(folder / "checkpoints")
     writer = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)
-    loss_function = LOSSES[settings.loss]
+
+    def forward(model: nn.Module, inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits: Tensor = model(inputs.to(device).contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
     bar = progress_bar(total=settings.steps, initial=state.step, desc="training", unit="step")
     waited, started = 0.0, time.monotonic()
 
@@ -75,10 +82,9 @@ def train(
         inputs, targets = next(batches)
         waited += time.monotonic() - asked
         network.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits = network(inputs.to(device).contiguous(memory_format=torch.channels_last))
-        loss = loss_function(logits.float(), targets.to(device).float())
+        loss = objective.loss(network, forward, inputs.to(device), targets.to(device))
         state.update(loss)
+        objective.after_step(network)
         bar.update()
         bar.set_postfix(loss=f"{loss.item():.3f}", best=f"{state.best_score:.3f}", refresh=False)
         writer.add_scalar("training/loss", loss.item(), state.step)
@@ -112,11 +118,14 @@ def train(
     }
 
 
+_PARTS = ("network", "optimizer", "scheduler", "objective")
+
+
 class _TrainingState:
     """Everything that a checkpoint holds."""
 
-    def __init__(self, network: nn.Module, settings: TrainingSettings):
-        self.network, self.settings = network, settings
+    def __init__(self, network: nn.Module, settings: TrainingSettings, objective: Objective):
+        self.network, self.settings, self.objective = network, settings, objective
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -154,8 +163,7 @@ class _TrainingState:
         return since >= self.settings.patience
 
     def save(self, folder: Path) -> None:
-        parts = ("network", "optimizer", "scheduler")
-        state = {part: getattr(self, part).state_dict() for part in parts}
+        state = {part: getattr(self, part).state_dict() for part in _PARTS}
         own = ("step", "best_step", "best_score", "history", "best_weights")
         save_checkpoint(folder, self.step, state | {name: getattr(self, name) for name in own})
 
@@ -163,7 +171,7 @@ class _TrainingState:
         state = load_checkpoint(folder)
         if state is None:
             return
-        for part in ("network", "optimizer", "scheduler"):
+        for part in _PARTS:
             getattr(self, part).load_state_dict(state.pop(part))
         vars(self).update(state)
         log.info("going on from the checkpoint of step %d", self.step)

@@ -32,8 +32,9 @@ class _Pool:
     inputs: str
 
     @cached_property
-    def arrays(self) -> Any:  # zarr's types don't tell arrays from groups
-        return zarr.open_group(self.path, mode="r")[self.part]
+    def arrays(self) -> dict[str, Any]:
+        group: Any = zarr.open_group(self.path, mode="r")[self.part]  # zarr's types don't tell that it is one
+        return dict(group.arrays())
 
     def targets(self, index: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
         """uint8 `(outputs, *window)` for class `number`."""

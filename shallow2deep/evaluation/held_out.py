@@ -1,0 +1,181 @@
+"""Choosing among results without dense labels: strokes that nothing has learned from judge them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.measure import label, regionprops
+
+from shallow2deep.seeding import generator
+
+_RESAMPLES = 2000
+MIN_STROKES = 2  # of each class: with one, nothing is known about the spread
+
+
+def split_strokes(
+    strokes: Sequence[np.ndarray], share: float, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parts strokes into those to learn from and those to judge by; whole strokes, class by class.
+
+    A stroke is what hangs together, also across corners. Of each class `share` of the strokes is held out,
+    rounded, but at least one if there are two, and never all.
+
+    Args:
+        strokes: integers `(*spatial)` each: 0 unlabelled, k for class k.
+
+    Returns:
+        The used and the held-out strokes, arrays like those given.
+    """
+    used = [s.copy() for s in strokes]
+    held = [np.zeros_like(s) for s in strokes]
+    if share == 0:
+        return used, held
+    for number in np.unique(np.concatenate([np.unique(s) for s in strokes])):
+        if number == 0:
+            continue
+        found = [label(s == number, connectivity=s.ndim) for s in strokes]
+        places = [(n, k) for n, image in enumerate(found) for k in range(1, int(image.max()) + 1)]
+        count = min(max(round(share * len(places)), 1), len(places) - 1)
+        chosen = generator(seed, "held-out strokes", int(number)).permutation(len(places))[:count]
+        for n, k in (places[i] for i in chosen):
+            drawn = found[n] == k
+            used[n][drawn], held[n][drawn] = 0, number
+    return used, held
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well held-out strokes are met, and how far that can be trusted.
+
+    Attributes:
+        accuracy: share of right pixels; mean over a class's strokes, then over classes. nan without strokes.
+        low, high: 95 % interval of it, from strokes drawn again with replacement within each class.
+        gain: accuracy above the baseline's.
+        gain_low, gain_high: its interval, from the same draws for both.
+        consistency: agreement of two predictions of the same image, one of them of the flipped and noisy
+            image; nan if not measured.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    consistency: float
+
+
+def right_shares(maps: Sequence[np.ndarray], held: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """For each class the share of right pixels of each held-out stroke.
+
+    Args:
+        maps: for each image float32 `(C - 1, *spatial)`, the foreground classes' probabilities.
+        held: for each image integers `(*spatial)`.
+    """
+    shares: dict[int, list[float]] = {}
+    for p, drawn in zip(maps, held, strict=True):
+        if not drawn.any():
+            continue
+        found = np.where(p.max(0) > 0.5, p.argmax(0) + 2, 1)
+        for number in np.unique(drawn[drawn > 0]):
+            strokes = label(drawn == number, connectivity=drawn.ndim)
+            for stroke in regionprops(strokes):
+                right = found[tuple(stroke.coords.T)] == number
+                shares.setdefault(int(number), []).append(float(right.mean()))
+    return {number: np.array(values) for number, values in sorted(shares.items())}
+
+
+def mean_accuracy(shares: Mapping[int, np.ndarray]) -> float:
+    """Share of right pixels: mean over a class's strokes, then over classes; nan without strokes."""
+    return float(np.mean([values.mean() for values in shares.values()])) if shares else float("nan")
+
+
+def scores_of(
+    shares: Mapping[str, Mapping[int, np.ndarray]],
+    baseline: str,
+    seed: int,
+    consistency: Mapping[str, float] | None = None,
+) -> dict[str, Score]:
+    """Scores of all candidates, from `right_shares` of each on the same strokes."""
+    rng = generator(seed, "bootstrap")
+    counts = {number: len(values) for number, values in shares[baseline].items()}
+    draws = {n: rng.integers(0, count, (_RESAMPLES, count)) for n, count in counts.items()}
+
+    def resampled(name: str) -> np.ndarray:
+        return np.mean([shares[name][n][draws[n]].mean(1) for n in counts], axis=0)
+
+    if not counts:
+        nan = float("nan")
+        known = consistency or {}
+        return {name: Score(nan, nan, nan, nan, nan, nan, known.get(name, nan)) for name in shares}
+    base, base_mean = resampled(baseline), mean_accuracy(shares[baseline])
+    found = {}
+    for name in shares:
+        values = resampled(name)
+        low, high = np.percentile(values, (2.5, 97.5))
+        gain_low, gain_high = np.percentile(values - base, (2.5, 97.5))
+        found[name] = Score(
+            mean_accuracy(shares[name]),
+            float(low),
+            float(high),
+            mean_accuracy(shares[name]) - base_mean,
+            float(gain_low),
+            float(gain_high),
+            (consistency or {}).get(name, float("nan")),
+        )
+    return found
+
+
+def recommend(
+    scores: Mapping[str, Score], strokes: Mapping[int, int], n_classes: int, baseline: str
+) -> tuple[str, str]:
+    """The candidate to use, and why, in a sentence.
+
+    A candidate is taken instead of the baseline only if its gain on held-out strokes is above zero with
+    97.5 % of the resampled strokes. Among those that do not differ from the best, the most consistent wins.
+
+    Args:
+        strokes: number of held-out strokes of each class.
+    """
+    short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
+    if short:
+        return baseline, (
+            f"the evidence is too weak: {MIN_STROKES} held-out strokes of each class are needed, class "
+            f"{short[0]} has {strokes.get(short[0], 0)}; paint more strokes"
+        )
+    better = {name: s for name, s in scores.items() if name != baseline and s.gain_low > 0}
+    if not better:
+        best = max(scores, key=lambda name: scores[name].accuracy)
+        return baseline, (
+            f"the evidence is too weak: nothing is surely better than {baseline} on the held-out strokes"
+            + (f" ({best} gains {_interval(scores[best])})" if best != baseline else "")
+        )
+    top = max(better.values(), key=lambda s: s.accuracy)
+    level = {name: s for name, s in better.items() if s.high >= top.accuracy}
+    steady = [name for name, s in level.items() if not np.isnan(s.consistency)]
+    if len(steady) == len(level) > 1:
+        name = max(level, key=lambda n: (level[n].consistency, level[n].accuracy))
+    else:
+        name = max(level, key=lambda n: level[n].accuracy)
+    chosen = scores[name]
+    reason = f"on held-out strokes it gains {_interval(chosen)} over {baseline}"
+    if len(level) > 1:
+        others = ", ".join(n for n in level if n != name)
+        reason += f", and it is the steadiest under noise and flips of those that do as well ({others})"
+    return name, reason
+
+
+def _interval(score: Score) -> str:
+    return f"{score.gain:+.3f} ({score.gain_low:+.3f} to {score.gain_high:+.3f})"
+
+
+def disagreement(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """How far candidates' maps of one image differ: standard deviation, largest over classes.
+
+    Args:
+        maps: for each candidate float32 `(C - 1, *spatial)`.
+
+    Returns:
+        float32 `(*spatial)` in 0..0.5.
+    """
+    return np.std(np.stack(maps), axis=0).max(0).astype(np.float32)

@@ -1,0 +1,146 @@
+"""Stage *prediction*: judges the candidates by held-out strokes and takes over the maps of the best."""
+
+import csv
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+from matplotlib import colormaps
+from scipy import ndimage as ndi
+from skimage.feature import peak_local_max
+
+from shallow2deep.config import AdaptConfig
+from shallow2deep.evaluation.held_out import disagreement, recommend, right_shares, scores_of
+from shallow2deep.evaluation.metrics import pooled_score
+from shallow2deep.io.atomic import atomic_path, write_json
+from shallow2deep.progress import progress_bar
+from shallow2deep.seeding import generator
+from shallow2deep.stages.candidates import FOREST, SUPERVISED, foreground_maps, foreground_of, made, predictor
+from shallow2deep.stages.engine import Stage, after, check_stop
+from shallow2deep.stages.images import Image, map_path
+from shallow2deep.stages.target import Target
+from shallow2deep.training.devices import choose_device
+
+PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
+_PLACES = 20
+_VIEW = 512  # pixels: side of the part of an image on which consistency is measured
+_VIEWS = 3
+_NOISE = 0.1  # deviations of raw
+
+
+def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[Stage], run: Path) -> Stage:
+    n_classes = len(config.classes)
+
+    def work(folder: Path) -> None:
+        names = made(run, [stage.name for stage in candidates])
+        shares: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
+        dense: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        places: list[_Place] = []
+        number = 0
+        for image in progress_bar(target.images, desc="judging"):
+            check_stop()
+            maps = {name: foreground_maps(run, name, image, n_classes) for name in names}
+            n = len(image.parts)
+            for name in names:
+                found = right_shares(maps[name], target.held_out[number : number + n])
+                for k, values in found.items():
+                    shares[name][k] = np.concatenate([shares[name].get(k, []), values])
+                if target.labels:
+                    dense[name] += [p[0] for p in maps[name]]
+            for z in range(n):
+                differing = disagreement([maps[name][z] for name in names if name != SUPERVISED])
+                _save_picture(
+                    folder / f"disagreement_{image.name}{f'_z{z}' if image.stacked else ''}.png", differing
+                )
+                places += _places(
+                    image, z, differing, target.strokes[number + z] + target.held_out[number + z]
+                )
+            number += n
+        consistency = {name: _consistency(run, name, config, target) for name in names}
+        counts = {k: len(values) for k, values in shares[FOREST].items()}
+        judged = [name for name in names if name != SUPERVISED]  # it has seen what users do not have
+        scores = scores_of(shares, FOREST, config.seed, consistency)
+        chosen, reason = recommend({n: scores[n] for n in judged}, counts, n_classes, FOREST)
+        for image in target.images:
+            with atomic_path(map_path(folder, image)) as path:
+                shutil.copyfile(map_path(run / chosen, image), path)
+        _save_places(folder / PLACES, places)
+        choice: dict[str, Any] = {
+            "recommended": chosen,
+            "reason": reason,
+            "held_out_strokes": counts,
+            "held_out_pixels": int(sum(np.count_nonzero(s) for s in target.held_out)),
+            "used_pixels": int(sum(np.count_nonzero(s) for s in target.strokes)),
+            "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
+        }
+        if target.labels:
+            truths = [volume.read() > 0 if n_classes == 2 else volume.read() == 1 for volume in target.labels]
+            choice["dice_on_labels"] = {
+                name: round(pooled_score(maps_, truths)["dice"], 6) for name, maps_ in dense.items()
+            }
+        write_json(folder / CHOICE, choice)
+
+    inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
+    labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
+    return Stage(PREDICTION, {"seed": config.seed}, inputs | labels, work)
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if value != value else round(value, 6) for name, value in values.items()}
+
+
+def _consistency(run: Path, name: str, config: AdaptConfig, target: Target) -> float:
+    """Overlap of the maps of a few views with those of the same views, flipped and with noise.
+
+    2 sum(min(p, q)) / (sum(p) + sum(q)) over views and foreground classes.
+    """
+    predict, _ = predictor(run, name, config, choose_device(config.enhanced.device))
+    shared, total = 0.0, 0.0
+    step = max(1, len(target.raws) // _VIEWS)
+    for number in range(0, len(target.raws), step)[:_VIEWS]:
+        raw = target.raws[number].read().astype(np.float32)
+        start = [max(0, (n - _VIEW) // 2) for n in raw.shape]
+        view = raw[tuple(slice(s, s + _VIEW) for s in start)]
+        noise = generator(config.seed, "consistency", number).standard_normal(view.shape, np.float32)
+        other = np.ascontiguousarray(np.flip(view + _NOISE * raw.std() * noise))
+        p = foreground_of(predict(view), name, len(config.classes))
+        q = np.flip(foreground_of(predict(other), name, len(config.classes)), (-2, -1))
+        shared += 2 * float(np.minimum(p, q).sum())
+        total += float(p.sum() + q.sum())
+    return shared / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where candidates disagree most."""
+
+    image: str
+    z: int
+    y: int
+    x: int
+    disagreement: float
+
+
+def _places(image: Image, z: int, differing: np.ndarray, painted: np.ndarray) -> list[_Place]:
+    smooth = ndi.gaussian_filter(differing, 8)
+    smooth[ndi.binary_dilation(painted > 0, iterations=8)] = 0
+    peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
+    return [_Place(image.name, z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks]
+
+
+def _save_places(path: Path, places: list[_Place]) -> None:
+    best = sorted(places, key=lambda p: (-p.disagreement, p.image, p.z, p.y, p.x))[:_PLACES]
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "z", "y", "x", "disagreement"])
+        writer.writerows([p.image, p.z, p.y, p.x, p.disagreement] for p in best)
+
+
+def _save_picture(path: Path, differing: np.ndarray) -> None:
+    colours = (colormaps["magma"](differing * 2)[..., :3] * 255).astype(np.uint8)
+    with atomic_path(path) as temporary:
+        iio.imwrite(temporary, colours, extension=".png")

@@ -1,0 +1,139 @@
+"""All results and baselines of an adaptation with several seeds, side by side."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shallow2deep.config import AdaptConfig, CompareSettings, RawData, SegmentorSettings, read_yaml, validated
+from shallow2deep.errors import InputError
+from shallow2deep.io.atomic import read_json, write_json, write_text
+from shallow2deep.stages.candidates import SOURCE_NET, candidate_names, made
+from shallow2deep.stages.choice import CHOICE, PREDICTION
+from shallow2deep.stages.engine import MINUTES
+from shallow2deep.stages.evaluation import evaluate
+from shallow2deep.stages.prediction import RECOMMENDED, predict
+from shallow2deep.stages.runs import command_of
+from shallow2deep.stages.target import enhancer_folder
+from shallow2deep.stages.target_run import adapt
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Where the table lies, and its text (Markdown)."""
+
+    path: Path
+    text: str
+
+
+def with_baselines(config: AdaptConfig) -> AdaptConfig:
+    """The same settings with every baseline that data and enhancer allow, and a segmentor."""
+    source_net = enhancer_folder(config.enhancer).parent / SOURCE_NET / "model.json"
+    wanted = CompareSettings(
+        source_net=source_net.is_file(), strokes_net=True, supervised=config.target.labels is not None
+    )
+    segmentor = config.segmentor or SegmentorSettings()
+    return config.model_copy(update={"compare": wanted, "segmentor": segmentor})
+
+
+def compare(
+    run: str | Path,
+    seeds: int = 3,
+    labels: Sequence[str] | None = None,
+    test_raw: RawData | None = None,
+    test_labels: RawData | None = None,
+) -> Comparison:
+    """Adapts anew with each seed, in `RUN/compare/seed-N`, with every baseline.
+
+    Args:
+        run: of `adapt`; its settings are used.
+        labels: dense labels of its images: scores on them, and the supervised upper bound.
+        test_raw, test_labels: further images, which no result has seen, and their dense labels.
+
+    Raises:
+        InputError: anything that cannot be used, before any work.
+        Interrupted: a signal came; the same call goes on.
+    """
+    run = Path(run)
+    if command_of(run) != "adapt":
+        raise InputError(f"{run}: no run of adapt here; give one")
+    if (test_raw is None) != (test_labels is None):
+        raise InputError("test images and their labels belong together; give both")
+    config = validated(AdaptConfig, read_yaml(run / "settings.yaml"), str(run / "settings.yaml"))
+    if labels is not None:
+        values = config.model_dump()
+        values["target"]["labels"] = labels
+        config = validated(AdaptConfig, values, "compare")
+    config = with_baselines(config)
+    results = []
+    for n in range(seeds):
+        place = run / "compare" / f"seed-{config.seed + n}"
+        adapt(config.model_copy(update={"seed": config.seed + n}), place)
+        results.append(_result(place, config, test_raw, test_labels))
+    text = _table(results)
+    write_json(run / "compare" / "scores.json", results)
+    write_text(run / "compare" / "scores.md", text + "\n")
+    return Comparison(run / "compare" / "scores.md", text)
+
+
+def _result(
+    run: Path, config: AdaptConfig, test_raw: RawData | None, test_labels: RawData | None
+) -> dict[str, Any]:
+    """What one seed's run has found."""
+    choice, minutes = read_json(run / PREDICTION / CHOICE), read_json(run / MINUTES)
+    names = made(run, candidate_names(config))
+    tested: dict[str, float] = {}
+    if test_raw is not None and test_labels is not None:
+        kept = run / "test" / "dice.json"
+        tested = read_json(kept) if kept.is_file() else {}
+        for name in names:
+            if name not in tested:
+                maps = predict(run, test_raw, run / "test" / name, name)
+                found = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)
+                tested[name] = found["all"]["dice"]
+                write_json(kept, tested)
+    return {
+        RECOMMENDED: choice["recommended"],
+        "used_pixels": choice["used_pixels"],
+        "results": {
+            name: {
+                "held-out strokes": choice["scores"][name]["accuracy"],
+                "Dice on labels": choice.get("dice_on_labels", {}).get(name),
+                "Dice on test": tested.get(name),
+                "minutes": minutes.get(name, {}).get("wall"),
+                "CPU minutes": minutes.get(name, {}).get("cpu"),
+            }
+            for name in names
+        },
+    }
+
+
+def _table(results: list[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds; a dash where nothing was measured."""
+    names = list(dict.fromkeys(name for result in results for name in result["results"]))
+    columns = [c for c in results[0]["results"][names[0]] if any(_values(results, n, c) for n in names)]
+    pixels = statistics.mean(result["used_pixels"] for result in results)
+    lines = [
+        f"{len(results)} seeds; {pixels:.0f} stroke pixels learned from.",
+        "",
+        f"| result | {' | '.join(columns)} | recommended |",
+        f"|---|{'---|' * (len(columns) + 1)}",
+    ]
+    for name in names:
+        cells = [_cell(_values(results, name, column)) for column in columns]
+        times = sum(result[RECOMMENDED] == name for result in results)
+        lines.append(f"| {name} | {' | '.join(cells)} | {f'{times}x' if times else ''} |")
+    return "\n".join(lines)
+
+
+def _values(results: list[dict[str, Any]], name: str, column: str) -> list[float]:
+    found = [result["results"].get(name, {}).get(column) for result in results]
+    return [value for value in found if value is not None]
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"

@@ -1,0 +1,194 @@
+"""Pools of training data of the target: stage *pseudo_labels*, and those of the baselines."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from shallow2deep.config import AdaptConfig, SegmentorSettings
+from shallow2deep.forests import Forest, predict_probabilities, train_forest
+from shallow2deep.progress import progress_bar
+from shallow2deep.seeding import integer_seed
+from shallow2deep.stages.candidates import ENHANCED, FOREST, foreground_maps, foreground_of
+from shallow2deep.stages.done import DoneLog
+from shallow2deep.stages.engine import Stage, after, check_stop
+from shallow2deep.stages.enhanced import enhance
+from shallow2deep.stages.probabilities import Moments
+from shallow2deep.stages.target import Target, load_enhancer
+from shallow2deep.training.devices import choose_device
+
+_FLIPS = ((), (-1,), (-2,), (-2, -1))
+
+Targets = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""From the number of an image to targets `(K, y, x)` and their weight `(y, x)`."""
+
+
+def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, run: Path) -> Stage:
+    """The enhanced maps, or the mean of several, as soft labels, with the weight of each pixel."""
+    assert config.segmentor is not None
+    settings, device = config.segmentor, choose_device(config.enhanced.device)
+    confidence = settings.confidence
+
+    def targets(folder: Path) -> Targets:
+        if confidence.use == "none":
+            maps = _all_maps(run, ENHANCED, target, len(config.classes))
+            return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
+        forests = _forests(config, target, folder, run)
+        network, _ = load_enhancer(run / ENHANCED)
+
+        def consensus(number: int) -> tuple[np.ndarray, np.ndarray]:
+            raw, found = target.raws[number].read(), []
+            for forest in forests:
+                p = predict_probabilities(forest, raw, device=str(device), engine=config.engine)
+                for axes in _FLIPS if confidence.flips else _FLIPS[:1]:
+                    turned = np.ascontiguousarray(np.flip(p, axes))
+                    enhanced_map = enhance(network, turned, config.enhanced.block, device)
+                    found.append(np.flip(foreground_of(enhanced_map, ENHANCED, len(config.classes)), axes))
+            sure = (1 - 2 * np.std(found, axis=0).max(0)).astype(np.float32)
+            if confidence.use == "mask":
+                sure = (sure >= confidence.threshold).astype(np.float32)
+            return np.asarray(np.mean(found, axis=0), np.float32), sure
+
+        return consensus
+
+    plain = {
+        "seed": config.seed,
+        "confidence": confidence.model_dump(mode="json"),
+        "target_forest": config.target_forest.model_dump(mode="json"),
+        "block": config.enhanced.block,
+    }
+    return _pool_stage("pseudo_labels", target, settings, plain, after(enhanced), targets)
+
+
+def next_pseudo_labels_stage(
+    name: str, previous: Stage, config: AdaptConfig, target: Target, run: Path
+) -> Stage:
+    """The maps of a segmentor as the labels of the next round."""
+    assert config.segmentor is not None
+
+    def targets(folder: Path) -> Targets:
+        maps = _all_maps(run, previous.name, target, len(config.classes))
+        return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
+
+    return _pool_stage(name, target, config.segmentor, {}, after(previous), targets)
+
+
+def strokes_pool_stage(config: AdaptConfig, target: Target) -> Stage:
+    """For the network that sees the strokes alone."""
+    n_outputs = len(config.classes) - 1
+
+    def targets(folder: Path) -> Targets:
+        def nothing(number: int) -> tuple[np.ndarray, np.ndarray]:
+            shape = target.raws[number].spatial_shape
+            return np.zeros((n_outputs, *shape), np.float32), np.zeros(shape, np.float32)
+
+        return nothing
+
+    settings = config.segmentor or SegmentorSettings()
+    return _pool_stage("strokes_pool", target, settings, {}, {}, targets)
+
+
+def labels_pool_stage(config: AdaptConfig, target: Target) -> Stage:
+    """For the supervised upper bound."""
+    n_classes = len(config.classes)
+
+    def targets(folder: Path) -> Targets:
+        def truth(number: int) -> tuple[np.ndarray, np.ndarray]:
+            labels = target.labels[number].read()
+            classes = labels > 0 if n_classes == 2 else labels
+            planes = [classes == k for k in range(1, n_classes)]
+            return np.stack(planes).astype(np.float32), np.ones(labels.shape, np.float32)
+
+        return truth
+
+    fingerprints = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
+    settings = config.segmentor or SegmentorSettings()
+    return _pool_stage("labels_pool", target, settings, {}, fingerprints, targets, strokes=False)
+
+
+def moments_of(target: Target) -> Moments:
+    """Mean and deviation of all raw together."""
+    count, total, squares = 0, 0.0, 0.0
+    for raw in target.raws:
+        values = raw.read().astype(np.float64)
+        count += values.size
+        total += values.sum()
+        squares += (values * values).sum()
+    mean = total / count
+    return Moments(mean, max(float(np.sqrt(max(squares / count - mean * mean, 0))), 1e-6))
+
+
+def _pool_stage(
+    name: str,
+    target: Target,
+    settings: SegmentorSettings,
+    plain: dict,
+    inputs: dict[str, str],
+    make_targets: Callable[[Path], Targets],
+    strokes: bool = True,
+) -> Stage:
+    patch = settings.patch
+
+    def work(folder: Path) -> None:
+        log = DoneLog(folder / "unfinished" / "done.txt")
+        if log.is_empty():
+            zarr.create_group(folder / "pool.zarr", overwrite=True)
+            log.add("created")
+        pool = zarr.open_group(folder / "pool.zarr", mode="r+")
+        moments, targets = moments_of(target), make_targets(folder)
+        for number, raw in enumerate(progress_bar(target.raws, desc=name.replace("_", " "))):
+            if str(number) in log:
+                continue
+            check_stop()
+            labels, weight = targets(number)
+            drawn = target.strokes[number] if strokes else np.zeros(raw.spatial_shape, np.uint8)
+            weight = np.where(drawn > 0, 0, weight)  # strokes are true, whatever the pseudo-labels say
+            layers = np.concatenate(
+                [moments.standardised(raw.read())[None], labels, weight[None], drawn[None]]
+            ).astype(np.float32)
+            layers = _padded(layers, patch)
+            pool.create_array(str(number), data=layers, chunks=(len(layers), *_chunk(layers)), overwrite=True)
+            log.add(str(number))
+
+    plain = {"patch": patch, **plain}
+    return Stage(name, plain, target.fingerprints | inputs, work)
+
+
+def _chunk(layers: np.ndarray) -> tuple[int, ...]:
+    return tuple(min(n, 256) for n in layers.shape[1:])
+
+
+def _padded(layers: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
+    """At least as large as a patch; what is added weighs nothing."""
+    missing = [max(p - n, 0) for p, n in zip(patch, layers.shape[1:], strict=True)]
+    if not any(missing):
+        return layers
+    edges = [(0, n) for n in missing]
+    raw = np.pad(layers[:-2], [(0, 0), *edges], mode="symmetric")
+    return np.concatenate([raw, np.pad(layers[-2:], [(0, 0), *edges])])
+
+
+def _all_maps(run: Path, name: str, target: Target, n_classes: int) -> list[np.ndarray]:
+    return [p for image in target.images for p in foreground_maps(run, name, image, n_classes)]
+
+
+def _forests(config: AdaptConfig, target: Target, folder: Path, run: Path) -> list[Forest]:
+    """The target forest and others of the same strokes."""
+    assert config.segmentor is not None
+    forests = [Forest.load(run / FOREST / "forest.npz")]
+    drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
+    for number in range(1, config.segmentor.confidence.forests):
+        forests.append(
+            train_forest(
+                [raw for raw, _ in drawn],
+                [strokes for _, strokes in drawn],
+                target.spec,
+                seed=integer_seed(config.seed, "target forest", number),
+                classes=config.classes,
+                n_jobs=config.jobs,
+                engine=config.engine,
+                **config.target_forest.model_dump(),
+            )
+        )
+    return forests

@@ -1,0 +1,166 @@
+"""Networks for the target's raw: stage *segmentor* in its variants, and the baselines beside it."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+from shallow2deep.config import AdaptConfig, SegmentorSettings, Variant
+from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
+from shallow2deep.io.atomic import sha256, write_json
+from shallow2deep.networks.model import ModelSpec, load_model, save_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.progress import progress_bar
+from shallow2deep.seeding import integer_seed
+from shallow2deep.stages.candidates import SKIPPED, SOURCE_NET, foreground_maps, predict_raw
+from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
+from shallow2deep.stages.images import save_map
+from shallow2deep.stages.pseudo_labels import moments_of
+from shallow2deep.stages.target import Target
+from shallow2deep.training.devices import choose_device
+from shallow2deep.training.loop import Stopped, train
+from shallow2deep.training.objectives import FromPseudoLabels
+from shallow2deep.training.target_samples import TargetSamples, TargetValidation
+from shallow2deep.version import VERSION
+
+_NO_RESULT = {"workers", "device", "checkpoint_every", "variants", "rounds", "confidence"}
+
+
+def network_stage(
+    name: str,
+    config: AdaptConfig,
+    target: Target,
+    pool: Stage,
+    run: Path,
+    variant: Variant = "plain",
+    earlier: tuple[Stage, Stage] | None = None,
+) -> Stage:
+    """Trains a network on a pool and predicts all images with it.
+
+    Args:
+        variant: of the objective.
+        earlier: the two results before this round; if the later one meets held-out strokes no better than
+            the earlier, this round is skipped.
+    """
+    settings = config.segmentor or SegmentorSettings()
+    outputs = tuple(config.classes[1:])
+    step = settings.network.stem * 2**settings.network.depth
+    if any(n % step for n in settings.patch):
+        raise SettingsError(
+            f"segmentor.patch {settings.patch} does not divide by {step}, as this network needs"
+        )
+    device = choose_device(settings.device)
+    start = _start(settings, len(outputs))
+
+    def work(folder: Path) -> None:
+        if earlier and not _improved(earlier, config, target, run):
+            write_json(folder / SKIPPED, {"reason": "the round before met held-out strokes no better"})
+            return
+        moments = moments_of(target)
+        spec = ModelSpec(
+            kind="segmentor",
+            outputs=outputs,
+            features=settings.network.features,
+            depth=settings.network.depth,
+            stem=settings.network.stem,
+            voxel_size=target.images[0].voxel_size,
+            normalisation=(moments.mean, moments.deviation),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(integer_seed(config.seed, f"{name} weights"))
+            network = spec.build()
+        if start is not None:
+            network.load_state_dict(start[0].state_dict())
+        place = run / pool.name / "pool.zarr"
+        count = settings.steps * settings.batch
+        samples = TargetSamples(place, settings.patch, settings.augment, count, config.seed, name)
+        validation = TargetValidation(place, settings.patch)
+        objective = FromPseudoLabels(network, settings, variant, integer_seed(config.seed, f"{name} noise"))
+        try:
+            result = train(network, samples, validation, settings, folder, outputs, objective, stop_requested)
+        except Stopped:
+            check_stop()
+            raise
+        record = {
+            "shallow2deep": VERSION,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "variant": variant,
+            "training": result,
+        }
+        _predict_all(folder, network, ModelSpec(**{**vars(spec), "record": record}), target, device)
+        save_model(folder, network, ModelSpec(**{**vars(spec), "record": record}))
+
+    plain = {
+        "seed": config.seed,
+        "classes": config.classes,
+        "variant": variant,
+        **settings.model_dump(mode="json", exclude=_NO_RESULT),
+    }
+    inputs = after(pool, *(earlier or ()))
+    if earlier:
+        inputs["held-out strokes"] = target.held_fingerprint
+    if start is not None:
+        inputs["weights"] = start[1]
+    return Stage(name, plain, inputs, work)
+
+
+def source_net_stage(config: AdaptConfig, target: Target) -> Stage:
+    """The source's network, as it is, on the target's raw."""
+    folder = target.enhancer.parent / SOURCE_NET
+    if not (folder / "model.json").is_file():
+        raise InputError(
+            f"{folder}: no source net here; train it by s2d enhancer-train --with-source-net, or leave out "
+            "compare.source_net"
+        )
+    network, spec = load_model(folder)
+    device = choose_device(config.enhanced.device)
+    fingerprint = " ".join(sha256(folder / name) for name in ("model.json", "weights.safetensors"))
+
+    def work(own: Path) -> None:
+        _predict_all(own, network, spec, target, device)
+        save_model(own, network, spec)
+
+    return Stage(SOURCE_NET, {}, target.fingerprints | {"source_net": fingerprint}, work)
+
+
+def _predict_all(folder: Path, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
+    for image in progress_bar(target.images, desc=f"{folder.name} maps"):
+        check_stop()
+        p = image.join(predict_raw(network, spec, part.read(), device) for part in image.parts)
+        save_map(folder, image, p, spec.outputs)
+
+
+def _start(settings: SegmentorSettings, n_outputs: int) -> tuple[UNet, str] | None:
+    """The network to start from, and its fingerprint."""
+    if settings.weights is None:
+        return None
+    folder = Path(settings.weights)
+    network, spec = load_model(folder)
+    own = settings.network
+    if (spec.features, spec.depth, spec.stem, len(spec.outputs), spec.in_channels) != (
+        own.features,
+        own.depth,
+        own.stem,
+        n_outputs,
+        1,
+    ):
+        raise InputError(
+            f"{folder} has features {spec.features}, depth {spec.depth}, stem {spec.stem} and "
+            f"{len(spec.outputs)} outputs, other than segmentor.network; set the same there"
+        )
+    return network, sha256(folder / "weights.safetensors")
+
+
+def _improved(earlier: tuple[Stage, Stage], config: AdaptConfig, target: Target, run: Path) -> bool:
+    """Whether the later of two candidates meets the held-out strokes better than the earlier."""
+    accuracies = []
+    for stage in earlier:
+        if (run / stage.name / SKIPPED).exists():
+            return False
+        maps = [
+            p for image in target.images for p in foreground_maps(run, stage.name, image, len(config.classes))
+        ]
+        accuracies.append(mean_accuracy(right_shares(maps, target.held_out)))
+    return accuracies[1] > accuracies[0]

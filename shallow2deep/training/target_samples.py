@@ -1,0 +1,91 @@
+"""Training samples of the target: raw, pseudo-labels, their weights and strokes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+
+from shallow2deep.config import AugmentSettings
+from shallow2deep.seeding import generator
+from shallow2deep.training.augment import augment_raw
+from shallow2deep.training.loop import Sample
+
+
+@dataclass(frozen=True)
+class TargetSamples:
+    """Augmented random crops of the target's images; half of them are chosen to contain a stroke.
+
+    Attributes:
+        pool: a zarr group with an array `(K + 3, y, x)` for each image: standardised raw, K targets, their
+            weight, strokes.
+        with_strokes: share of the crops that contain a stroke, if there are strokes.
+        stage: its random numbers are this stage's.
+    """
+
+    pool: Path
+    size: tuple[int, ...]
+    settings: AugmentSettings
+    count: int
+    seed: int
+    stage: str
+    with_strokes: float = 0.5
+
+    @cached_property
+    def _arrays(self) -> list[Any]:
+        group: Any = zarr.open_group(self.pool, mode="r")
+        return [group[name] for name in sorted(group.array_keys(), key=int)]
+
+    @cached_property
+    def _strokes(self) -> np.ndarray:
+        """Image, y and x of every pixel under a stroke."""
+        found = [np.argwhere(array[-1] > 0) for array in self._arrays]
+        return np.concatenate([np.insert(places, 0, n, axis=1) for n, places in enumerate(found)])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = generator(self.seed, f"{self.stage} sample", index)
+        if len(self._strokes) and rng.random() < self.with_strokes:
+            image, *place = self._strokes[rng.integers(len(self._strokes))]
+            shape = self._arrays[image].shape[1:]
+            starts = [
+                int(np.clip(p - rng.integers(s), 0, n - s))
+                for p, s, n in zip(place, self.size, shape, strict=True)
+            ]
+        else:
+            areas = np.array([np.prod(array.shape[1:], dtype=float) for array in self._arrays])
+            image = rng.choice(len(areas), p=areas / areas.sum())
+            shape = self._arrays[image].shape[1:]
+            starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
+        window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
+        part = np.asarray(self._arrays[image][(slice(None), *window)])
+        raw, targets = augment_raw(part[0], part[1:], self.settings, rng)
+        return torch.from_numpy(raw)[None], torch.from_numpy(targets)
+
+
+@dataclass(frozen=True)
+class TargetValidation:
+    """The middle of every image, unchanged; the targets, without weights and strokes, are made hard."""
+
+    pool: Path
+    size: tuple[int, ...]
+
+    @cached_property
+    def _arrays(self) -> list[Any]:
+        group: Any = zarr.open_group(self.pool, mode="r")
+        return [group[name] for name in sorted(group.array_keys(), key=int)]
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __getitem__(self, index: int) -> Sample:
+        array = self._arrays[index]
+        starts = [(n - s) // 2 for n, s in zip(array.shape[1:], self.size, strict=True)]
+        window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
+        part = np.asarray(array[(slice(None), *window)])
+        return torch.from_numpy(part[:1]), torch.from_numpy((part[1:-2] > 0.5).astype(np.uint8))
