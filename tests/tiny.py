@@ -85,7 +85,8 @@ def disc_image(seed: int, contrast: float) -> tuple[np.ndarray, np.ndarray]:
 
 def artifacts(run: Path) -> dict[str, bytes]:
     """All files of a run that are to be the same each time, by name."""
-    scratch = ("log.txt", ".lock", "tensorboard", "checkpoints", "settings.yaml")
+    timed = ("log.txt", "tensorboard", "minutes.json", "report.html")
+    scratch = (*timed, ".lock", "checkpoints", "settings.yaml")
     return {
         str(p.relative_to(run)): p.read_bytes()
         for p in sorted(run.rglob("*"))

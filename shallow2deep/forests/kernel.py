@@ -49,8 +49,8 @@ class Traversal:
 
     Attributes:
         nodes: NODE `(nodes,)`.
-        values: int32 `(leaves, C)`, probabilities in units that make sums over trees means, when they are
-            multiplied by `unit`; of two classes only the second is kept.
+        values: int32 `(leaves, C)`, probabilities, of which `whole` summed over all trees are 1; of two
+            classes only the second is kept.
         roots: int64 `(trees + 1,)`, first node of each tree, and the number of nodes.
     """
 
@@ -65,8 +65,8 @@ class Traversal:
         self.n_classes = len(forest.classes)
         values = forest.leaf_values[:, 1:] if self.n_classes == 2 else forest.leaf_values
         steps = _TOTAL // forest.n_trees
-        self.unit = 1 / (steps * forest.n_trees)
-        self.values = np.rint(values * float(steps)).astype(np.int32)
+        self.whole = float(steps * forest.n_trees)
+        self.values = np.rint(values.astype(np.float64) * steps).astype(np.int32)
         counts = leaf.copy()
         counts[leaf] = self.values.any(1)
         self.nodes["leaf"] = np.where(counts, np.cumsum(leaf) - 1, _NO_LEAF)
@@ -76,7 +76,7 @@ class Traversal:
         shape = features.shape[1:]
         volume = features.reshape(len(features), *(1,) * (3 - len(shape)), *shape)
         out = np.empty((self.n_classes, *volume.shape[1:]), np.float32)
-        _predict(volume, TILE[len(shape)], self.nodes, self.values, self.unit, self.roots, out)
+        _predict(volume, TILE[len(shape)], self.nodes, self.values, self.whole, self.roots, out)
         return out.reshape(-1, *shape)
 
 
@@ -141,7 +141,7 @@ def _repeated(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> 
 
 
 @compiled
-def _predict(volume, tile, nodes, values, unit, roots, out):  # type: ignore[no-untyped-def]
+def _predict(volume, tile, nodes, values, whole, roots, out):  # type: ignore[no-untyped-def]
     """Mean, for each pixel, of the values of the leaves that it reaches.
 
     Args:
@@ -171,7 +171,7 @@ def _predict(volume, tile, nodes, values, unit, roots, out):  # type: ignore[no-
                         leaf = np.uint64(nodes[np.uint64(queue[entry])].leaf)
                         for c in range(values.shape[1]):
                             _add_where(base + 4 * _LANES * c, masks[entry], values[leaf, c])
-                _write_tile(totals, unit, tile, z, y, x, out)
+                _write_tile(totals, whole, tile, z, y, x, out)
 
 
 @part
@@ -244,15 +244,15 @@ def _read_tile(volume, tile, z, y, x, pixels):  # type: ignore[no-untyped-def]
 
 
 @part
-def _write_tile(totals, unit, tile, z, y, x, out):  # type: ignore[no-untyped-def]
+def _write_tile(totals, whole, tile, z, y, x, out):  # type: ignore[no-untyped-def]
     n_classes, depth, height, width = out.shape
     for k in range(z, min(z + tile[0], depth)):
         for j in range(y, min(y + tile[1], height)):
             lane = ((k - z) * tile[1] + (j - y)) * tile[2]
             for i in range(min(tile[2], width - x)):
                 if len(totals) == 1:
-                    p = unit * totals[0, lane + i]
+                    p = totals[0, lane + i] / whole
                     out[0, k, j, x + i], out[1, k, j, x + i] = 1 - p, p
                 else:
                     for c in range(n_classes):
-                        out[c, k, j, x + i] = unit * totals[c, lane + i]
+                        out[c, k, j, x + i] = totals[c, lane + i] / whole

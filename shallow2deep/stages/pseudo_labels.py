@@ -1,16 +1,19 @@
 """Pools of training data of the target: stage *pseudo_labels*, and those of the baselines."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import zarr
 
 from shallow2deep.config import AdaptConfig, SegmentorSettings
+from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
 from shallow2deep.forests import Forest, predict_probabilities, train_forest
+from shallow2deep.io.atomic import write_json
 from shallow2deep.progress import progress_bar
 from shallow2deep.seeding import integer_seed
-from shallow2deep.stages.candidates import ENHANCED, FOREST, foreground_maps, foreground_of
+from shallow2deep.stages.candidates import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
 from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
@@ -62,16 +65,33 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
 
 
 def next_pseudo_labels_stage(
-    name: str, previous: Stage, config: AdaptConfig, target: Target, run: Path
+    name: str, before: Stage, segmentor: Stage, config: AdaptConfig, target: Target, run: Path
 ) -> Stage:
-    """The maps of a segmentor as the labels of the next round."""
+    """The maps of a segmentor as the labels of the next round.
+
+    Skipped if the segmentor meets the held-out strokes no better than the result before it.
+    """
     assert config.segmentor is not None
+    n_classes = len(config.classes)
 
     def targets(folder: Path) -> Targets:
-        maps = _all_maps(run, previous.name, target, len(config.classes))
+        maps = _all_maps(run, segmentor.name, target, n_classes)
         return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
 
-    return _pool_stage(name, target, config.segmentor, {}, after(previous), targets)
+    def accuracy(stage: Stage) -> float:
+        return mean_accuracy(right_shares(_all_maps(run, stage.name, target, n_classes), target.held_out))
+
+    inputs = {"held-out strokes": target.held_fingerprint, **after(before, segmentor)}
+    pool = _pool_stage(name, target, config.segmentor, {}, inputs, targets)
+
+    def work(folder: Path) -> None:
+        skipped = (run / segmentor.name / SKIPPED).exists()
+        if skipped or not accuracy(segmentor) > accuracy(before):
+            write_json(folder / SKIPPED, {"reason": f"{segmentor.name} met held-out strokes no better"})
+        else:
+            pool.work(folder)
+
+    return replace(pool, work=work)
 
 
 def strokes_pool_stage(config: AdaptConfig, target: Target) -> Stage:

@@ -1,19 +1,20 @@
 """Networks for the target's raw: stage *segmentor* in its variants, and the baselines beside it."""
 
 import platform
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from shallow2deep.config import AdaptConfig, SegmentorSettings, Variant
 from shallow2deep.errors import InputError, SettingsError
-from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
-from shallow2deep.io.atomic import sha256, write_json
+from shallow2deep.io.atomic import sha256
 from shallow2deep.networks.model import ModelSpec, load_model, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.progress import progress_bar
 from shallow2deep.seeding import integer_seed
-from shallow2deep.stages.candidates import SKIPPED, SOURCE_NET, foreground_maps, predict_raw
+from shallow2deep.stages.candidates import SKIPPED, SOURCE_NET, predict_raw
 from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
 from shallow2deep.stages.images import save_map
 from shallow2deep.stages.pseudo_labels import moments_of
@@ -34,14 +35,13 @@ def network_stage(
     pool: Stage,
     run: Path,
     variant: Variant = "plain",
-    earlier: tuple[Stage, Stage] | None = None,
 ) -> Stage:
     """Trains a network on a pool and predicts all images with it.
 
+    It is skipped if its pool was.
+
     Args:
         variant: of the objective.
-        earlier: the two results before this round; if the later one meets held-out strokes no better than
-            the earlier, this round is skipped.
     """
     settings = config.segmentor or SegmentorSettings()
     outputs = tuple(config.classes[1:])
@@ -54,8 +54,8 @@ def network_stage(
     start = _start(settings, len(outputs))
 
     def work(folder: Path) -> None:
-        if earlier and not _improved(earlier, config, target, run):
-            write_json(folder / SKIPPED, {"reason": "the round before met held-out strokes no better"})
+        if (run / pool.name / SKIPPED).exists():
+            shutil.copyfile(run / pool.name / SKIPPED, folder / SKIPPED)
             return
         moments = moments_of(target)
         spec = ModelSpec(
@@ -89,8 +89,8 @@ def network_stage(
             "variant": variant,
             "training": result,
         }
-        _predict_all(folder, network, ModelSpec(**{**vars(spec), "record": record}), target, device)
-        save_model(folder, network, ModelSpec(**{**vars(spec), "record": record}))
+        save_model(folder, network, replace(spec, record=record))
+        _predict_all(folder, *load_model(folder), target, device)
 
     plain = {
         "seed": config.seed,
@@ -98,9 +98,7 @@ def network_stage(
         "variant": variant,
         **settings.model_dump(mode="json", exclude=_NO_RESULT),
     }
-    inputs = after(pool, *(earlier or ()))
-    if earlier:
-        inputs["held-out strokes"] = target.held_fingerprint
+    inputs = after(pool)
     if start is not None:
         inputs["weights"] = start[1]
     return Stage(name, plain, inputs, work)
@@ -151,16 +149,3 @@ def _start(settings: SegmentorSettings, n_outputs: int) -> tuple[UNet, str] | No
             f"{len(spec.outputs)} outputs, other than segmentor.network; set the same there"
         )
     return network, sha256(folder / "weights.safetensors")
-
-
-def _improved(earlier: tuple[Stage, Stage], config: AdaptConfig, target: Target, run: Path) -> bool:
-    """Whether the later of two candidates meets the held-out strokes better than the earlier."""
-    accuracies = []
-    for stage in earlier:
-        if (run / stage.name / SKIPPED).exists():
-            return False
-        maps = [
-            p for image in target.images for p in foreground_maps(run, stage.name, image, len(config.classes))
-        ]
-        accuracies.append(mean_accuracy(right_shares(maps, target.held_out)))
-    return accuracies[1] > accuracies[0]

@@ -59,8 +59,9 @@ def _rounds(
     found, before = [segmentor], enhanced
     for number in range(2, config.segmentor.rounds + 1):
         name = segmentor_name(variant, number)
-        pool = next_pseudo_labels_stage(f"pseudo_labels-{variant}-{number}", segmentor, config, target, run)
-        following = network_stage(name, config, target, pool, run, variant, (before, segmentor))
+        pool_name = f"pseudo_labels-{variant}-{number}"
+        pool = next_pseudo_labels_stage(pool_name, before, segmentor, config, target, run)
+        following = network_stage(name, config, target, pool, run, variant)
         before, segmentor = segmentor, following
         found += [pool, following]
     return found

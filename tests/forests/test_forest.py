@@ -66,7 +66,16 @@ def test_absent_class_has_probability_zero_in_its_own_column() -> None:
     x, y = samples(200, classes=2)
     p = predict_features(fit_forest(x, y * 2, SPEC, CLASSES, n_trees=5), x.T)
     assert (p[1] == 0).all()
+    assert 0 <= p.min() <= p.max() <= 1
     assert p[2].max() > 0.5
+    np.testing.assert_allclose(p.sum(0), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_trees", [1, 3, 40, 77])
+def test_probabilities_of_two_classes_stay_within_0_and_1(n_trees: int) -> None:
+    x, y = samples(300, classes=2)
+    p = predict_features(fit_forest(x, y, SPEC, CLASSES[:2], n_trees=n_trees), x.T)
+    assert 0 <= p.min() <= p.max() <= 1
     np.testing.assert_allclose(p.sum(0), 1, atol=1e-6)
 
 

@@ -130,7 +130,7 @@ def test_folder_of_something_else_is_refused(data: Data, source_run: Path, tmp_p
 def test_prediction_of_the_same_images_is_the_same(data: Data, target_run: Path, tmp_path: Path) -> None:
     names = f"{data.folder}/target*_raw.png"
     for step, stage in (("forest", "target_forest"), ("enhanced", "enhanced")):
-        for path in predict(target_run, names, tmp_path / step, step):  # type: ignore[arg-type]
+        for path in predict(target_run, names, tmp_path / step, step):
             np.testing.assert_array_equal(
                 open_volume(path).read(), open_volume(target_run / stage / path.name).read()
             )
@@ -142,7 +142,8 @@ def test_run_stays_whole_without_the_enhancers_run(
     source = shutil.copytree(source_run, tmp_path / "source")
     adapt(data.target(source), tmp_path / "target")
     shutil.rmtree(source)
-    out = predict(tmp_path / "target", f"{data.folder}/target0_raw.png", tmp_path / "one.zarr")
+    raw = f"{data.folder}/target0_raw.png"
+    out = predict(tmp_path / "target", raw, tmp_path / "one.zarr", "enhanced")
     expected = open_volume(target_run / "enhanced" / "target0_raw.h5").read()
     np.testing.assert_array_equal(open_volume(out[0]).read(), expected)
 
