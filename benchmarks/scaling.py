@@ -46,6 +46,27 @@ def grown(n_trees: int, spec: FeatureSpec, samples: int = 20_000) -> Forest:
     return fit_forest(x[chosen], y, spec, ("low", "high"), n_trees=n_trees, min_samples_leaf=5, n_jobs=1)
 
 
+def visits(forest: Forest, features: np.ndarray) -> tuple[float, float]:
+    """Nodes visited for a pixel and tree: by pixels one by one, and by tiles of 8x8."""
+    side = features.shape[1]
+    y, x = np.indices((side, side))
+    tile = (y // 8 * side + x // 8).ravel()
+    columns = features.reshape(len(features), -1)
+    single, together, start = 0, 0, 0
+    for size in forest.tree_sizes:
+        tree = slice(start, start + size)
+        split, threshold, child = forest.features[tree], forest.thresholds[tree], forest.children[tree]
+        pixels, node = np.arange(side * side), np.zeros(side * side, np.int64)
+        while len(pixels):
+            single += len(pixels)
+            together += len(np.unique(node * side * side + tile[pixels]))
+            inner = split[node] >= 0
+            pixels, node = pixels[inner], node[inner]
+            node = child[node] + (columns[split[node], pixels] > threshold[node])
+        start += size
+    return single / forest.n_trees / side**2, together / forest.n_trees / side**2
+
+
 def line(what: str, size: object, time_: float, units: float, unit: str) -> None:
     print(f"| {what} | {size} | {time_:.4f} | {1e9 * time_ / units:.2f} ns a {unit} |")
 
@@ -73,6 +94,8 @@ def main() -> None:
         time_ = seconds(lambda features=features: predict_features(forest, features))
         line("forest, by image", f"{side}x{side}", time_, side * side * 100, "pixel and tree")
     features = compute_features(tissue(512), spec)
+    single, together = visits(forest, features)
+    print(f"| visits of nodes, a pixel and tree | one by one: {single:.1f} | in tiles: {together:.2f} | |")
     for n in (10, 25, 50, 100, 200):
         one = grown(n, spec)
         time_ = seconds(lambda one=one: predict_features(one, features))

@@ -26,7 +26,7 @@ from shallow2deep.io.atomic import read_json, sha256, write_json
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the stages' results; raised when the same settings and inputs would give others
+VERSION = 2  # of the stages' results; raised when the same settings and inputs would give others
 MINUTES = "minutes.json"
 SCRATCH = ("checkpoints", "tensorboard", "unfinished")
 

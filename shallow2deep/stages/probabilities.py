@@ -101,13 +101,18 @@ def _create(
     if log.is_empty():
         pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
         for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
-            group, patch = pool.create_group(part), settings.patch
-            maps = (count, settings.forests_per_patch, n_classes - 1)
-            group.create_array("maps", shape=(*maps, *patch), chunks=(1, 1, 1, *patch), dtype="uint8")
-            group.create_array("classes", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
-            group.create_array("boundaries", shape=(count, *patch), chunks=(1, *patch), dtype="uint8")
+            group = pool.create_group(part)
+
+            def create(name: str, leading: tuple[int, ...], dtype: str, group: Any = group) -> None:
+                ones = (1,) * len(leading)  # not compressed: read again and again while training
+                shape, chunks = (*leading, *settings.patch), (*ones, *settings.patch)
+                group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=None)
+
+            create("maps", (count, settings.forests_per_patch, n_classes - 1), "uint8")
+            create("classes", (count,), "uint8")
+            create("boundaries", (count,), "uint8")
             if with_raw:
-                group.create_array("raw", shape=(count, *patch), chunks=(1, *patch), dtype="float32")
+                create("raw", (count,), "float32")
         log.add("created")
     return zarr.open_group(folder / "pool.zarr", mode="r+")
 

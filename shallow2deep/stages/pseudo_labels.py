@@ -168,15 +168,12 @@ def _pool_stage(
                 [moments.standardised(raw.read())[None], labels, weight[None], drawn[None]]
             ).astype(np.float32)
             layers = _padded(layers, patch)
-            pool.create_array(str(number), data=layers, chunks=(len(layers), *_chunk(layers)), overwrite=True)
+            chunks = (len(layers), *(min(n, 256) for n in layers.shape[1:]))
+            pool.create_array(str(number), data=layers, chunks=chunks, compressors=None, overwrite=True)
             log.add(str(number))
 
     plain = {"patch": patch, **plain}
     return Stage(name, plain, target.fingerprints | inputs, work)
-
-
-def _chunk(layers: np.ndarray) -> tuple[int, ...]:
-    return tuple(min(n, 256) for n in layers.shape[1:])
 
 
 def _padded(layers: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:

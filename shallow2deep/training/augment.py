@@ -5,7 +5,9 @@ plane of the last two axes.
 """
 
 import numpy as np
+import torch
 from scipy import ndimage as ndi
+from torch.nn.functional import grid_sample, interpolate
 
 from shallow2deep.config import AugmentSettings
 
@@ -62,8 +64,8 @@ def change_geometry(
         image, targets = np.rot90(image, turns, (-2, -1)), np.rot90(targets, turns, (-2, -1))
     if rng.random() < settings.elastic:
         where = _deformation(image.shape, settings.zoom, rng)
-        image = ndi.map_coordinates(image, where, order=1, mode="mirror")
-        targets = np.stack([ndi.map_coordinates(t, where, order=0, mode="mirror") for t in targets])
+        image = _sampled(image[None], where, "bilinear")[0]
+        targets = _sampled(targets, where, "nearest").astype(targets.dtype)
     return np.ascontiguousarray(image), np.ascontiguousarray(targets)
 
 
@@ -78,12 +80,23 @@ def _deformation(shape: tuple[int, ...], zoom: tuple[float, float], rng: np.rand
     )
     middle = (np.array(shape, np.float32) - 1) / 2
     where = np.tensordot(matrix, centred, 1) + middle.reshape(-1, *[1] * len(shape))
-    grid = [max(2, round(n / 48)) if axis >= len(shape) - 2 else 1 for axis, n in enumerate(shape)]
-    for axis in (-2, -1):
-        coarse = rng.normal(0, strength, grid)
-        stretch = [n / g for n, g in zip(shape, grid, strict=True)]
-        where[axis] += ndi.zoom(coarse, stretch, order=1, mode="nearest", grid_mode=True)
+    grid = [max(2, round(n / 48)) for n in shape[-2:]]
+    coarse = torch.from_numpy(rng.normal(0, strength, (1, 2, *grid)).astype(np.float32))
+    smooth = interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)[0].numpy()
+    where[-2:] += smooth.reshape(2, *[1] * (len(shape) - 2), *shape[-2:])
     return where
+
+
+def _sampled(images: np.ndarray, where: np.ndarray, mode: str) -> np.ndarray:
+    """Images `(n, *spatial)` at coordinates `(ndim, *spatial)`; beyond their border they are mirrored."""
+    size = np.array(images.shape[1:], np.float32).reshape(-1, *[1] * (where.ndim - 1))
+    grid = np.moveaxis(2 * where / np.maximum(size - 1, 1) - 1, 0, -1)[..., ::-1]  # x first, from -1 to 1
+    pair = (
+        torch.from_numpy(np.ascontiguousarray(images, np.float32)),
+        torch.from_numpy(grid.astype(np.float32)),
+    )
+    found = grid_sample(pair[0][None], pair[1][None], mode, padding_mode="reflection", align_corners=True)
+    return found[0].numpy()
 
 
 def _planar(image: np.ndarray, sigma: float) -> list[float]:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from shallow2deep.config import TrainingSettings
+from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.unet import UNet
 from shallow2deep.training.loop import Sample, Stopped, train
+from shallow2deep.training.objectives import Supervised
 
 
 class Discs:
@@ -55,6 +57,7 @@ def trained(folder: Path, stop_after: int | None = None, **changes: object) -> t
         chosen,
         folder,
         ("disc",),
+        Supervised(LOSSES[chosen.loss]),
         lambda: stop_after is not None and next(calls) >= stop_after,
     )
     return network.state_dict(), result
