@@ -1,75 +1,118 @@
-"""Makes the tables of docs/results.md: forest, enhancer and source net on targets of ../shared/data.
+"""Makes the tables of docs/results.md: every result and baseline on the 2D targets of ../shared/data.
 
-    python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--brightness 0.3]
+    python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--seeds 3]
+        [--segmentor-seeds 3] [--baselines]
 
-Runs that are finished are not made again. Prints Markdown.
+Runs that are finished are not made again. Prints Markdown; what was not asked for is "not run".
 """
 
 import argparse
 import csv
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from shallow2deep.config import (
     AdaptConfig,
+    CompareSettings,
     EnhancerTrainConfig,
     RawData,
+    SegmentorSettings,
     TargetData,
-    TreeSettings,
     read_yaml,
     validated,
 )
+from shallow2deep.io.atomic import read_json, write_json
+from shallow2deep.stages.candidates import SUPERVISED, candidate_names, made
+from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.prediction import predict
 from shallow2deep.stages.source_run import enhancer_train
 from shallow2deep.stages.target_run import adapt
 
 HERE = Path(__file__).parent
-Scores = dict[str, float]
 AMOUNTS = ("few", "medium", "many")
+COLUMNS = ("target_forest", "enhanced", "segmentor-consistency", "source_net", "strokes_net", SUPERVISED)
+Results = dict[str, dict]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A source recipe and a target: images with strokes, and test images with labels, as file names."""
+    """A source recipe and a target: images with strokes, and test images with labels.
+
+    Attributes:
+        slices, test_slices: planes of volumes that are painted on, and that are scored.
+    """
 
     recipe: str
     classes: tuple[str, str]
     strokes: str
     raw: tuple[str, ...]
+    labels: tuple[str, ...]
     test_raw: tuple[str, ...]
     test_labels: tuple[str, ...]
+    slices: str | None = None
+    test_slices: str | None = None
 
 
-def nuclei(folder: str, data: Path, stems: tuple[str, ...]) -> Pair:
+def nuclei(folder: str, data: Path) -> Pair:
     with (data / folder / "manifest.csv").open(newline="") as file:
         test = [row["stem"] for row in csv.DictReader(file) if row["split"] == "test"]
+    painted = {
+        "dsb_fluo_360": ("0532c64c2fd0", "a0afead3b4fe", "7d40ea6ead1b"),
+        "dsb_fluo_512x640": ("f728de042672", "ad9d305cbf19", "80632d6be60c"),
+        "dsb_purple_256x320": ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2"),
+    }[folder]
     return Pair(
         "nuclei_fluo",
         ("background", "nuclei"),
         f"strokes/{folder}.h5",
-        tuple(f"{folder}/{stem}_raw.png" for stem in stems),
+        tuple(f"{folder}/{stem}_raw.png" for stem in painted),
+        tuple(f"{folder}/{stem}_nuclei.png" for stem in painted),
         tuple(f"{folder}/{stem}_raw.png" for stem in test),
         tuple(f"{folder}/{stem}_nuclei.png" for stem in test),
     )
 
 
+def volume(
+    recipe: str, structure: str, file: str, labels: str, strokes: str, slices: str, test_slices: str
+) -> Pair:
+    raw, truth = (f"{file}:raw",), (f"{file}:labels/{labels}",)
+    classes = ("background", structure)
+    return Pair(recipe, classes, f"strokes/{strokes}.h5", raw, truth, raw, truth, slices, test_slices)
+
+
+def epfl(recipe: str) -> Pair:
+    return Pair(
+        recipe,
+        ("background", "mitochondria"),
+        "strokes/em_epfl.h5",
+        tuple(f"em_epfl/train{n}_raw.png" for n in range(3)),
+        tuple(f"em_epfl/train{n}_mitochondria.png" for n in range(3)),
+        ("em_epfl/test0_raw.png",),
+        ("em_epfl/test0_mitochondria.png",),
+    )
+
+
 def pairs(data: Path) -> dict[str, Pair]:
+    vnc, cdeep3m = "em_vnc/vnc_stack1.h5", "em_cdeep3m_sbem/cdeep3m_mito.h5"
+    medulla, mito = "em_medulla_fibsem/medulla_ts2.h5", "mitochondria"
     return {
-        "vnc-epfl": Pair(
-            "mitochondria_vnc",
-            ("background", "mitochondria"),
-            "strokes/em_epfl.h5",
-            tuple(f"em_epfl/train{n}_raw.png" for n in range(3)),
-            ("em_epfl/test0_raw.png",),
-            ("em_epfl/test0_mitochondria.png",),
+        "vnc-epfl": epfl("mitochondria_vnc"),
+        "vnc-cdeep3m": volume("mitochondria_vnc", mito, cdeep3m, mito, "em_cdeep3m_sbem", "0,5,9", "14:22"),
+        "cdeep3m-epfl": epfl("mitochondria_cdeep3m"),
+        "cdeep3m-vnc": volume("mitochondria_cdeep3m", mito, vnc, mito, "em_vnc", "0,7,14", "16:20"),
+        "vnc-medulla": volume(
+            "membranes_vnc", "membranes", medulla, "membranes", "em_medulla_fibsem", "20,75,130", "170:250:8"
         ),
-        "fluo-512x640": nuclei("dsb_fluo_512x640", data, ("f728de042672", "ad9d305cbf19", "80632d6be60c")),
-        "fluo-purple": nuclei("dsb_purple_256x320", data, ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2")),
+        "medulla-vnc": volume(
+            "membranes_medulla", "membranes", vnc, "membranes_strict", "em_vnc_membranes", "0,7,14", "16:20"
+        ),
+        "fluo-360": nuclei("dsb_fluo_360", data),
+        "fluo-512x640": nuclei("dsb_fluo_512x640", data),
+        "fluo-purple": nuclei("dsb_purple_256x320", data),
     }
 
 
@@ -77,54 +120,73 @@ def under(data: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str((data / name).resolve()) for name in names)
 
 
-def score_of(model: Path, pair: Pair, data: Path, out: Path, step: str = "enhanced") -> Scores:
-    maps = predict(model, RawData(raw=under(data, pair.test_raw)), out, step)
-    labels = RawData(raw=under(data, pair.test_labels))
-    return evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]
-
-
-def score_pair(
-    name: str, pair: Pair, source: Path, data: Path, runs: Path, seeds: int, brightness: float = 0.0
+def result(
+    pair: Pair, amount: str, seed: int, source: Path, data: Path, run: Path, segmentor: bool, baselines: bool
 ) -> dict:
-    """Scores by method, amount and seed; kept in a file so that a second call has them at once."""
-    place = runs / (f"{name}-brightness-{brightness}" if brightness else name)
-    kept = place / "scores.json"
-    scores: dict = json.loads(kept.read_text()) if kept.exists() else {}
+    """Dice on the test images of every result of one adaptation, and which of them it recommends."""
+    target = TargetData(
+        raw=under(data, pair.raw),
+        strokes=(f"{(data / pair.strokes).resolve()}:{amount}",),
+        slices=pair.slices,
+        labels=under(data, pair.labels) if segmentor and baselines else None,
+    )
+    config = AdaptConfig(
+        seed=seed,
+        classes=pair.classes,
+        target=target,
+        enhancer=str(source.resolve()),
+        segmentor=SegmentorSettings() if segmentor else None,
+        compare=CompareSettings(
+            source_net=(source / "source_net" / "model.json").is_file(),
+            strokes_net=segmentor and baselines,
+            supervised=segmentor and baselines,
+        ),
+    )
+    adapt(config, run)
+    choice = read_json(run / PREDICTION / CHOICE)
+    kept = run / "test" / "dice.json"
+    dice = read_json(kept) if kept.is_file() else {}
+    labels = RawData(raw=under(data, pair.test_labels), slices=pair.test_slices)
+    for name in made(run, candidate_names(config)):
+        if name not in dice:
+            raw = RawData(raw=under(data, pair.test_raw), slices=pair.test_slices)
+            maps = predict(run, raw, run / "test" / name, name)
+            dice[name] = evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]["dice"]
+            write_json(kept, dice)
+    return {"dice": dice, "recommended": choice["recommended"], "used_pixels": choice["used_pixels"]}
 
-    def once(key: str, make: Callable[[], Scores]) -> None:
-        if key not in scores:
-            scores[key] = make()
-            place.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(scores, indent=1))
 
-    if (source / "source_net").is_dir():
-        once("source_net", lambda: score_of(source / "source_net", pair, data, place / "source_net"))
+def score_pair(name: str, pair: Pair, source: Path, options: argparse.Namespace) -> Iterator[str]:
+    """The rows of a pair: one for each amount of strokes."""
+    kept = options.runs / name / "results.json"
     for amount in AMOUNTS:
-        for seed in range(seeds):
-            run = place / f"{amount}-{seed}"
-
-            def adapted(step: str, run: Path = run, amount: str = amount, seed: int = seed) -> Scores:
-                strokes = f"{(data / pair.strokes).resolve()}:{amount}"
-                target = TargetData(raw=under(data, pair.raw), strokes=(strokes,))
-                config = AdaptConfig(
-                    seed=seed,
-                    classes=pair.classes,
-                    target=target,
-                    enhancer=str(source.resolve()),
-                    target_forest=TreeSettings(brightness=brightness),
-                )
-                adapt(config, run)
-                return score_of(run, pair, data, run.with_name(f"{run.name}-test-{step}"), step)
-
-            for step in ("forest", "enhanced"):
-                once(f"{step} {amount} {seed}", partial(adapted, step))
-    return scores
+        found = []
+        for seed in range(options.seeds):
+            segmentor = seed < options.segmentor_seeds
+            run = options.runs / name / f"{amount}-{seed}"
+            found.append(result(pair, amount, seed, source, options.data, run, segmentor, options.baselines))
+            known = json.loads(kept.read_text()) if kept.exists() else {}
+            write_json(kept, known | {f"{amount} {seed}": found[-1]})
+        cells = [cell([r["dice"][column] for r in found if column in r["dice"]]) for column in COLUMNS]
+        pixels = statistics.mean(r["used_pixels"] for r in found)
+        yield f"| {name} | {amount} ({pixels:.0f}) | {' | '.join(cells)} | {verdict(found)} |"
 
 
-def cell(scores: dict, step: str, amount: str, seeds: int, metric: str) -> str:
-    values = [scores[f"{step} {amount} {seed}"][metric] for seed in range(seeds)]
-    spread = statistics.stdev(values) if seeds > 1 else float("nan")
-    return f"{statistics.mean(values):.3f} ± {spread:.3f}"
+def cell(values: list[float]) -> str:
+    if not values:
+        return "not run"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def verdict(found: list[dict]) -> str:
+    """The Dice of what was recommended, and in how many runs it was the best or within 0.02 of it."""
+    good, scores = 0, []
+    for one in found:
+        judged = {name: dice for name, dice in one["dice"].items() if name != SUPERVISED}
+        scores.append(judged[one["recommended"]])
+        good += scores[-1] >= max(judged.values()) - 0.02
+    return f"{cell(scores)} ({good} of {len(found)})"
 
 
 def main() -> None:
@@ -132,23 +194,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE / "../../shared/data")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--pairs", nargs="*")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--brightness", type=float, default=0.0, help="of target_forest")
+    parser.add_argument("--seeds", type=int, default=3, help="of forest and enhancer")
+    parser.add_argument("--segmentor-seeds", type=int, default=3)
+    parser.add_argument("--baselines", action="store_true", help="also strokes alone, and dense labels")
+    parser.add_argument("--source-net", action="store_true", help="also train the sources' networks on raw")
     options = parser.parse_args()
     known = pairs(options.data)
+    rows = []
     for name in options.pairs or known:
         pair = known[name]
         recipe = HERE / f"{pair.recipe}.yaml"
         values = read_yaml(recipe)
-        values["source_net"] = values["enhancer"]
+        if options.source_net:
+            values["source_net"] = values["enhancer"]
         source = options.runs / pair.recipe
         enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), source)
-        scores = score_pair(name, pair, source, options.data, options.runs, options.seeds, options.brightness)
-        for metric in ("dice", "average_precision"):
-            print(f"\n{name}, {metric}\n\n| strokes | forest | enhancer | source net |\n|---|---|---|---|")
-            for amount in AMOUNTS:
-                cells = [cell(scores, step, amount, options.seeds, metric) for step in ("forest", "enhanced")]
-                print(f"| {amount} | {' | '.join(cells)} | {scores['source_net'][metric]:.3f} |")
+        rows += list(score_pair(name, pair, source, options))
+    print(f"| source-target | strokes (pixels) | {' | '.join(COLUMNS)} | recommended (good) |")
+    print(f"|{'---|' * (len(COLUMNS) + 3)}")
+    print("\n".join(rows))
 
 
 if __name__ == "__main__":

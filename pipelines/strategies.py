@@ -8,7 +8,7 @@ Runs that are finished are not made again. Prints a Markdown table of the enhanc
 import argparse
 from pathlib import Path
 
-from results import AMOUNTS, HERE, cell, pairs, score_pair
+from results import AMOUNTS, HERE, cell, pairs, result
 
 from shallow2deep.config import EnhancerTrainConfig, read_yaml, validated
 from shallow2deep.stages.source_run import enhancer_train
@@ -37,8 +37,14 @@ def main() -> None:
         values["enhancer"] = {**values.get("enhancer", {}), "steps": options.steps}
         place = options.runs / f"strategy-{number}"
         enhancer_train(validated(EnhancerTrainConfig, values, name), place / "source")
-        scores = score_pair("target", pair, place / "source", options.data, place, options.seeds)
-        cells = [cell(scores, "enhanced", amount, options.seeds, "dice") for amount in AMOUNTS]
+        cells = []
+        for amount in AMOUNTS:
+            runs = [place / f"{amount}-{seed}" for seed in range(options.seeds)]
+            found = [
+                result(pair, amount, seed, place / "source", options.data, run, False, False)
+                for seed, run in enumerate(runs)
+            ]
+            cells.append(cell([one["dice"]["enhanced"] for one in found]))
         rows.append(f"| {name} | {' | '.join(cells)} |")
     print("| sampling of the source forests | few | medium | many |\n|---|---|---|---|", *rows, sep="\n")
 

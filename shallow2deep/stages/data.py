@@ -147,16 +147,16 @@ def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -
 
 
 def chosen_slices(slices: str | tuple[int, ...] | None, depth: int, name: str) -> Sequence[int]:
-    """The z indices that `"0:16"`, `"3,5"` or `(0, 7)` mean, all within `depth`."""
+    """The z indices that `"0:16"`, `"0:100:5"`, `"3,5"` or `(0, 7)` mean, all within `depth`."""
     if slices is None:
         return range(depth)
     try:
         if isinstance(slices, str) and ":" in slices:
-            start, stop = (int(s) if s.strip() else None for s in slices.split(":"))
-            wanted: Sequence[int] = range(depth)[start:stop] if (stop or 0) <= depth else [depth]
+            parts = slice(*(int(s) if s.strip() else None for s in slices.split(":")))
+            wanted: Sequence[int] = range(depth)[parts] if (parts.stop or 0) <= depth else [depth]
         else:
             wanted = [int(s) for s in (slices.split(",") if isinstance(slices, str) else slices)]
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(f'slices "{slices}" were not understood; give "0:16" or "0,7,14"') from None
     if not wanted or min(wanted) < 0 or max(wanted) >= depth:
         raise InputError(f"slices {slices} do not fit {name}, which has {depth} planes")
