@@ -144,15 +144,12 @@ def result(
     )
     adapt(config, run)
     choice = read_json(run / PREDICTION / CHOICE)
-    kept = run / "test" / "dice.json"
-    dice = read_json(kept) if kept.is_file() else {}
+    dice = {}
     labels = RawData(raw=under(data, pair.test_labels), slices=pair.test_slices)
     for name in made(run, candidate_names(config)):
-        if name not in dice:
-            raw = RawData(raw=under(data, pair.test_raw), slices=pair.test_slices)
-            maps = predict(run, raw, run / "test" / name, name)
-            dice[name] = evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]["dice"]
-            write_json(kept, dice)
+        raw = RawData(raw=under(data, pair.test_raw), slices=pair.test_slices)
+        maps = predict(run, raw, run / "test" / name, name)
+        dice[name] = evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]["dice"]
     return {"dice": dice, "recommended": choice["recommended"], "used_pixels": choice["used_pixels"]}
 
 
@@ -206,7 +203,7 @@ def main() -> None:
         recipe = HERE / f"{pair.recipe}.yaml"
         values = read_yaml(recipe)
         if options.source_net:
-            values["source_net"] = values["enhancer"]
+            values["source_net"] = {k: v for k, v in values["enhancer"].items() if k != "boundary"}
         source = options.runs / pair.recipe
         enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), source)
         rows += list(score_pair(name, pair, source, options))

@@ -39,7 +39,7 @@ def _rising(value: tuple[Any, Any]) -> tuple[Any, Any]:
 
 def _different(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) < len(value):
-        raise ValueError("each class needs a name of its own")
+        raise ValueError("each name may come once only")
     return value
 
 
@@ -195,20 +195,16 @@ class AugmentSettings(Settings):
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
 
 
-class TrainingSettings(Settings):
-    """The training of one network."""
+class OptimisationSettings(Settings):
+    """How a network is made and its weights are found."""
 
     network: NetworkSettings = NetworkSettings()
     augment: AugmentSettings = AugmentSettings()
     patch: tuple[Positive, ...] = (256, 256)
     batch: Positive = 8
     steps: Positive = 2500
-    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    validate_every: Positive = 250
-    patience: Positive = Field(8, description="validations without a better score after which training ends")
     checkpoint_every: Positive = 250
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it"
@@ -217,6 +213,15 @@ class TrainingSettings(Settings):
         1, ge=0, description="processes that prepare samples; the result is the same for any"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
+
+
+class TrainingSettings(OptimisationSettings):
+    """The training of one network on true labels."""
+
+    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    validate_every: Positive = 250
+    patience: Positive = Field(8, description="validations without a better score after which training ends")
 
 
 class EnhancerSettings(TrainingSettings):
@@ -274,12 +279,13 @@ class ConfidenceSettings(Settings):
     threshold: Fraction = Field(0.5, description="mask: pixels less sure than this do not count")
 
 
-class SegmentorSettings(TrainingSettings):
+class SegmentorSettings(OptimisationSettings):
     """The segmentor: a network for the target's raw, trained on pseudo-labels and strokes."""
 
-    variants: tuple[Variant, ...] = Field(("consistency",), min_length=1)
+    variants: Annotated[tuple[Variant, ...], AfterValidator(_different)] = Field(
+        ("consistency",), min_length=1
+    )
     steps: Positive = 600
-    validate_every: Positive = Field(600, description="agreement with the pseudo-labels is what is measured")
     stroke_weight: float = Field(1.0, ge=0, description="of the loss under strokes, which are true labels")
     consistency_weight: float = Field(1.0, ge=0)
     consistency_noise: float = Field(0.1, ge=0, description="in deviations of raw")
@@ -333,6 +339,8 @@ class AdaptConfig(Settings):
             raise ValueError(f"enhanced.block has {len(self.enhanced.block)} axes but ndim is {self.ndim}")
         if self.segmentor is not None and len(self.segmentor.patch) != self.ndim:
             raise ValueError(f"segmentor.patch has {len(self.segmentor.patch)} axes but ndim is {self.ndim}")
+        if self.segmentor is not None and self.segmentor.rounds > 1 and self.held_out == 0:
+            raise ValueError("segmentor.rounds above 1 end by held-out strokes; set held_out above 0")
         if self.compare.supervised and self.target.labels is None:
             raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self

@@ -21,7 +21,11 @@ class Data:
         plain = {
             "classes": ["background", "disc"],
             "sources": [
-                {"raw": f"{self.folder}/source*_raw.png", "labels": f"{self.folder}/source*_labels.png"}
+                {
+                    "raw": f"{self.folder}/source*_raw.png",
+                    "labels": f"{self.folder}/source*_labels.png",
+                    "licence": "CC0 for tests",
+                }
             ],
             "features": {"scales": [0.7, 1.6]},
             "forests": {

@@ -9,7 +9,8 @@ from skimage.measure import label, regionprops
 from shallow2deep.seeding import generator
 
 _RESAMPLES = 2000
-MIN_STROKES = 2  # of each class: with one, nothing is known about the spread
+MIN_STROKES = 4  # of each class that are held out: fewer say too little about the spread
+_ALIKE = 0.01  # accuracies that differ by no more are not told apart
 
 
 def split_strokes(
@@ -18,7 +19,8 @@ def split_strokes(
     """Parts strokes into those to learn from and those to judge by; whole strokes, class by class.
 
     A stroke is what hangs together, also across corners. Of each class `share` of the strokes is held out,
-    rounded, but at least one if there are two, and never all.
+    but at least `MIN_STROKES` and at most half. If a class has fewer than twice `MIN_STROKES`, none is held
+    out: too few to judge by would only be lost for learning.
 
     Args:
         strokes: integers `(*spatial)` each: 0 unlabelled, k for class k.
@@ -30,13 +32,14 @@ def split_strokes(
     held = [np.zeros_like(s) for s in strokes]
     if share == 0:
         return used, held
-    for number in np.unique(np.concatenate([np.unique(s) for s in strokes])):
-        if number == 0:
-            continue
-        found = [label(s == number, connectivity=s.ndim) for s in strokes]
+    numbers = [int(n) for n in np.unique(np.concatenate([np.unique(s) for s in strokes])) if n]
+    parts = {n: [label(s == n, connectivity=s.ndim) for s in strokes] for n in numbers}
+    if any(sum(int(image.max()) for image in found) < 2 * MIN_STROKES for found in parts.values()):
+        return used, held
+    for number, found in parts.items():
         places = [(n, k) for n, image in enumerate(found) for k in range(1, int(image.max()) + 1)]
-        count = min(max(round(share * len(places)), 1), len(places) - 1)
-        chosen = generator(seed, "held-out strokes", int(number)).permutation(len(places))[:count]
+        count = min(max(round(share * len(places)), MIN_STROKES), len(places) // 2)
+        chosen = generator(seed, "held-out strokes", number).permutation(len(places))[:count]
         for n, k in (places[i] for i in chosen):
             drawn = found[n] == k
             used[n][drawn], held[n][drawn] = 0, number
@@ -49,9 +52,11 @@ class Score:
 
     Attributes:
         accuracy: share of right pixels; mean over a class's strokes, then over classes. nan without strokes.
-        low, high: 95 % interval of it, from strokes drawn again with replacement within each class.
+        low, high: 95 % interval of it, from strokes drawn again with replacement within each class; nan if
+            a class has one stroke only.
         gain: accuracy above the baseline's.
-        gain_low, gain_high: its interval, from the same draws for both.
+        gain_low, gain_high: its interval, from the same draws for both; 95 % for all candidates together, so
+            wider, the more there are (Bonferroni).
         consistency: agreement of two predictions of the same image, one of them of the flipped and noisy
             image; nan if not measured.
     """
@@ -65,18 +70,23 @@ class Score:
     consistency: float
 
 
-def right_shares(maps: Sequence[np.ndarray], held: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+def right_shares(
+    maps: Sequence[np.ndarray], held: Sequence[np.ndarray], exclusive: bool
+) -> dict[int, np.ndarray]:
     """For each class the share of right pixels of each held-out stroke.
 
     Args:
         maps: for each image float32 `(C - 1, *spatial)`, the foreground classes' probabilities.
         held: for each image integers `(*spatial)`.
+        exclusive: whether what is missing to 1 is the background's probability, as in a forest's maps;
+            otherwise pixels at which no class has more than 0.5 are background.
     """
     shares: dict[int, list[float]] = {}
     for p, drawn in zip(maps, held, strict=True):
         if not drawn.any():
             continue
-        found = np.where(p.max(0) > 0.5, p.argmax(0) + 2, 1)
+        background = 1 - p.sum(0) if exclusive else np.full(p.shape[1:], 0.5)
+        found = np.where(p.max(0) > background, p.argmax(0) + 2, 1)
         for number in np.unique(drawn[drawn > 0]):
             strokes = label(drawn == number, connectivity=drawn.ndim)
             for stroke in regionprops(strokes):
@@ -109,11 +119,13 @@ def scores_of(
         known = consistency or {}
         return {name: Score(nan, nan, nan, nan, nan, nan, known.get(name, nan)) for name in shares}
     base, base_mean = resampled(baseline), mean_accuracy(shares[baseline])
+    known_spread = min(counts.values()) >= MIN_STROKES
     found = {}
     for name in shares:
-        values = resampled(name)
+        values = resampled(name) if known_spread else np.full(1, np.nan)
         low, high = np.percentile(values, (2.5, 97.5))
-        gain_low, gain_high = np.percentile(values - base, (2.5, 97.5))
+        tail = 2.5 / max(1, len(shares) - 1)
+        gain_low, gain_high = np.percentile(values - base, (tail, 100 - tail))
         found[name] = Score(
             mean_accuracy(shares[name]),
             float(low),
@@ -131,13 +143,18 @@ def recommend(
 ) -> tuple[str, str]:
     """The candidate to use, and why, in a sentence.
 
-    A candidate is taken instead of the baseline only if its gain on held-out strokes is above zero with
-    97.5 % of the resampled strokes. Among those that do not differ from the best, the most consistent wins.
+    A candidate is taken instead of the baseline only if the interval of its gain on held-out strokes is above
+    zero. Of those about as good as the best, the most consistent one is taken.
 
     Args:
         strokes: number of held-out strokes of each class.
     """
     short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
+    if not any(strokes.values()):
+        return baseline, (
+            f"no strokes were held out, so nothing can be judged: paint {2 * MIN_STROKES} strokes or more "
+            "of each class, and leave held_out above 0"
+        )
     if short:
         return baseline, (
             f"the evidence is too weak: {MIN_STROKES} held-out strokes of each class are needed, class "
@@ -150,18 +167,13 @@ def recommend(
             f"the evidence is too weak: nothing is surely better than {baseline} on the held-out strokes"
             + (f" ({best} gains {_interval(scores[best])})" if best != baseline else "")
         )
-    top = max(better.values(), key=lambda s: s.accuracy)
-    level = {name: s for name, s in better.items() if s.high >= top.accuracy}
-    steady = [name for name, s in level.items() if not np.isnan(s.consistency)]
-    if len(steady) == len(level) > 1:
-        name = max(level, key=lambda n: (level[n].consistency, level[n].accuracy))
-    else:
-        name = max(level, key=lambda n: level[n].accuracy)
-    chosen = scores[name]
-    reason = f"on held-out strokes it gains {_interval(chosen)} over {baseline}"
+    top = max(s.accuracy for s in better.values())
+    level = {name: s for name, s in better.items() if s.accuracy >= top - _ALIKE}
+    name = max(level, key=lambda n: (np.nan_to_num(level[n].consistency), level[n].accuracy))
+    reason = f"on held-out strokes it gains {_interval(scores[name])} over {baseline}"
     if len(level) > 1:
         others = ", ".join(n for n in level if n != name)
-        reason += f", and it is the steadiest under noise and flips of those that do as well ({others})"
+        reason += f", and of those about as good ({others}) it changes least under noise and flips"
     return name, reason
 
 

@@ -46,11 +46,11 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
             maps = {name: foreground_maps(run, name, image, n_classes) for name in names}
             n = len(image.parts)
             for name in names:
-                found = right_shares(maps[name], target.held_out[number : number + n])
+                found = right_shares(maps[name], target.held_out[number : number + n], name == FOREST)
                 for k, values in found.items():
                     shares[name][k] = np.concatenate([shares[name].get(k, []), values])
                 if target.labels:
-                    dense[name] += [p[0] for p in maps[name]]
+                    dense[name] += maps[name]
             for z in range(n):
                 differing = disagreement([maps[name][z] for name in names if name != SUPERVISED])
                 _save_picture(
@@ -78,15 +78,23 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
             "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
         }
         if target.labels:
-            truths = [volume.read() > 0 if n_classes == 2 else volume.read() == 1 for volume in target.labels]
-            choice["dice_on_labels"] = {
-                name: round(pooled_score(maps_, truths)["dice"], 6) for name, maps_ in dense.items()
-            }
+            truths = [volume.read() for volume in target.labels]
+            choice["dice_on_labels"] = {name: _dice(maps, truths) for name, maps in dense.items()}
         write_json(folder / CHOICE, choice)
 
     inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
     labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
     return Stage(PREDICTION, {"seed": config.seed}, inputs | labels, work)
+
+
+def _dice(maps: list[np.ndarray], labels: list[np.ndarray]) -> float | None:
+    """Mean of the foreground classes' Dice; None if a class does not occur."""
+    found = []
+    for k in range(len(maps[0])):
+        truths = [image > 0 if len(maps[0]) == 1 else image == k + 1 for image in labels]
+        found.append(pooled_score([p[k] for p in maps], truths)["dice"])
+    mean = float(np.mean(found))
+    return None if mean != mean else round(mean, 6)
 
 
 def _without_nan(values: dict[str, float]) -> dict[str, float | None]:

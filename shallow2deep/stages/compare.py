@@ -13,6 +13,7 @@ from shallow2deep.stages.candidates import SOURCE_NET, candidate_names, made
 from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.evaluation import evaluate
+from shallow2deep.stages.images import open_images
 from shallow2deep.stages.prediction import RECOMMENDED, predict
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.target import enhancer_folder
@@ -29,9 +30,12 @@ class Comparison:
 
 def with_baselines(config: AdaptConfig) -> AdaptConfig:
     """The same settings with every baseline that data and enhancer allow, and a segmentor."""
-    source_net = enhancer_folder(config.enhancer).parent / SOURCE_NET / "model.json"
+    run = enhancer_folder(config.enhancer).parent
+    has_source_net = command_of(run) == "enhancer-train" and (run / SOURCE_NET / "model.json").is_file()
     wanted = CompareSettings(
-        source_net=source_net.is_file(), strokes_net=True, supervised=config.target.labels is not None
+        source_net=has_source_net and len(config.classes) == 2,
+        strokes_net=True,
+        supervised=config.target.labels is not None,
     )
     segmentor = config.segmentor or SegmentorSettings()
     return config.model_copy(update={"compare": wanted, "segmentor": segmentor})
@@ -65,6 +69,12 @@ def compare(
         values = config.model_dump()
         values["target"]["labels"] = labels
         config = validated(AdaptConfig, values, "compare")
+    if test_raw is not None and test_labels is not None:
+        if len(config.classes) > 2:
+            raise InputError("test images are scored for one foreground class only; leave them out")
+        counts = [len(open_images(data, config.ndim)) for data in (test_raw, test_labels)]
+        if counts[0] != counts[1]:
+            raise InputError(f"{counts[0]} test images but {counts[1]} labels came; give one for each")
     config = with_baselines(config)
     results = []
     for n in range(seeds):
@@ -85,14 +95,11 @@ def _result(
     names = made(run, candidate_names(config))
     tested: dict[str, float] = {}
     if test_raw is not None and test_labels is not None:
-        kept = run / "test" / "dice.json"
-        tested = read_json(kept) if kept.is_file() else {}
         for name in names:
-            if name not in tested:
-                maps = predict(run, test_raw, run / "test" / name, name)
-                found = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)
-                tested[name] = found["all"]["dice"]
-                write_json(kept, tested)
+            maps = predict(run, test_raw, run / "test" / name, name)
+            dice = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)["all"]["dice"]
+            if dice == dice:
+                tested[name] = dice
     return {
         RECOMMENDED: choice["recommended"],
         "used_pixels": choice["used_pixels"],

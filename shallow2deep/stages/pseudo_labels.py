@@ -10,7 +10,7 @@ import zarr
 from shallow2deep.config import AdaptConfig, SegmentorSettings
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
 from shallow2deep.forests import Forest, predict_probabilities, train_forest
-from shallow2deep.io.atomic import write_json
+from shallow2deep.io.atomic import sync, sync_folder, write_json
 from shallow2deep.progress import progress_bar
 from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.candidates import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
@@ -79,7 +79,8 @@ def next_pseudo_labels_stage(
         return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
 
     def accuracy(stage: Stage) -> float:
-        return mean_accuracy(right_shares(_all_maps(run, stage.name, target, n_classes), target.held_out))
+        maps = _all_maps(run, stage.name, target, n_classes)
+        return mean_accuracy(right_shares(maps, target.held_out, exclusive=False))
 
     inputs = {"held-out strokes": target.held_fingerprint, **after(before, segmentor)}
     pool = _pool_stage(name, target, config.segmentor, {}, inputs, targets)
@@ -87,7 +88,8 @@ def next_pseudo_labels_stage(
     def work(folder: Path) -> None:
         skipped = (run / segmentor.name / SKIPPED).exists()
         if skipped or not accuracy(segmentor) > accuracy(before):
-            write_json(folder / SKIPPED, {"reason": f"{segmentor.name} met held-out strokes no better"})
+            reason = f"{segmentor.name} met held-out strokes no better, or there are none"
+            write_json(folder / SKIPPED, {"reason": reason})
         else:
             pool.work(folder)
 
@@ -106,7 +108,7 @@ def strokes_pool_stage(config: AdaptConfig, target: Target) -> Stage:
         return nothing
 
     settings = config.segmentor or SegmentorSettings()
-    return _pool_stage("strokes_pool", target, settings, {}, {}, targets)
+    return _pool_stage("strokes_pool", target, settings, {"classes": config.classes}, {}, targets)
 
 
 def labels_pool_stage(config: AdaptConfig, target: Target) -> Stage:
@@ -124,7 +126,8 @@ def labels_pool_stage(config: AdaptConfig, target: Target) -> Stage:
 
     fingerprints = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
     settings = config.segmentor or SegmentorSettings()
-    return _pool_stage("labels_pool", target, settings, {}, fingerprints, targets, strokes=False)
+    plain = {"classes": config.classes}
+    return _pool_stage("labels_pool", target, settings, plain, fingerprints, targets, strokes=False)
 
 
 def moments_of(target: Target) -> Moments:
@@ -170,6 +173,11 @@ def _pool_stage(
             layers = _padded(layers, patch)
             chunks = (len(layers), *(min(n, 256) for n in layers.shape[1:]))
             pool.create_array(str(number), data=layers, chunks=chunks, compressors=None, overwrite=True)
+            for path in (folder / "pool.zarr" / str(number)).rglob("*"):
+                if path.is_file():
+                    sync(path)
+                else:
+                    sync_folder(path)
             log.add(str(number))
 
     plain = {"patch": patch, **plain}

@@ -34,7 +34,7 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
     planes = _chosen_planes(run, names, target, config)
     panels = save_panel(
         run / "panels.png",
-        [_row(run, names, choice["recommended"], target, config, *plane) for _, plane in planes],
+        [_row(run, names, target, config, *plane) for _, plane in planes],
         [word for word, _ in planes],
     )
     worst, z = planes[-1][1]
@@ -48,8 +48,8 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
         reason=choice["reason"],
         scores=_scores(run, names, choice),
         panels=panels.read_bytes(),
-        panels_note="The images on which the results agree most, middling and least; right: the recommended "
-        "result's distance from the forest's.",
+        panels_note="The images on which the results agree most, middling and least; right: the largest "
+        "difference between any two results.",
         places=places[:_ROWS],
         disagreement=(run / PREDICTION / picture).read_bytes(),
         disagreement_note=f"Disagreement in {worst.name}{f', z {z}' if worst.stacked else ''}: dark, none; "
@@ -70,7 +70,7 @@ def _strokes_text(choice: dict[str, Any], config: AdaptConfig) -> str:
 def _scores(run: Path, names: list[str], choice: dict[str, Any]) -> Table:
     minutes = read_json(run / MINUTES) if (run / MINUTES).is_file() else {}
     dense = choice.get("dice_on_labels")
-    columns = ["result", "right under held-out strokes", "95 % interval", "gain over forest", "its interval"]
+    columns = ["result", "right", "95 % interval", "gain over forest", "its interval"]
     columns += ["consistency", "minutes", "CPU minutes", *(["Dice on labels"] if dense else [])]
     rows = []
     for name in names:
@@ -79,9 +79,9 @@ def _scores(run: Path, names: list[str], choice: dict[str, Any]) -> Table:
             [
                 name,
                 _number(score["accuracy"]),
-                f"{_number(score['low'])} to {_number(score['high'])}",
+                _interval(score["low"], score["high"]),
                 _number(score["gain"], "+"),
-                f"{_number(score['gain_low'], '+')} to {_number(score['gain_high'], '+')}",
+                _interval(score["gain_low"], score["gain_high"], "+"),
                 _number(score["consistency"]),
                 f"{took['wall']:.1f}" if took else "–",
                 f"{took['cpu']:.1f}" if took else "–",
@@ -92,13 +92,17 @@ def _scores(run: Path, names: list[str], choice: dict[str, Any]) -> Table:
         "Each result judged by strokes that nothing has learned from.",
         columns,
         rows,
-        "Right: share of pixels with the right class, mean over a class's strokes, then over classes; "
+        "Right: share of held-out pixels with the right class, mean over a class's strokes, then classes; "
         "intervals from strokes drawn again. Consistency: overlap with that of the flipped, noisy image.",
     )
 
 
 def _number(value: float | None, sign: str = "") -> str:
     return "–" if value is None else f"{value:{sign}.3f}"
+
+
+def _interval(low: float | None, high: float | None, sign: str = "") -> str:
+    return "–" if low is None else f"{_number(low, sign)} to {_number(high, sign)}"
 
 
 def _chosen_planes(
@@ -118,7 +122,7 @@ def _chosen_planes(
 
 
 def _row(
-    run: Path, names: list[str], recommended: str, target: Target, config: AdaptConfig, image: Image, z: int
+    run: Path, names: list[str], target: Target, config: AdaptConfig, image: Image, z: int
 ) -> dict[str, np.ndarray]:
     """raw | strokes | forest | enhanced | others | difference of one plane, its middle if it is large."""
     number = sum(len(other.parts) for other in target.images[: target.images.index(image)]) + z
@@ -136,7 +140,7 @@ def _row(
     row |= {titles.get(name, name): p for name, p in maps.items()}
     if target.labels:
         row["labels"] = (view(target.labels[number].read()) > 0).astype(np.float32)
-    return row | {"difference": abs(maps[recommended] - maps[FOREST])}
+    return row | {"difference": np.ptp(list(maps.values()), axis=0)}
 
 
 def _losses(folder: Path) -> list[tuple[int, float]]:
@@ -160,7 +164,10 @@ def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str
         ("strokes", ", ".join(config.target.strokes)),
         ("enhancer", config.enhancer),
     ]
-    for name in ("name", "licence", "data", "sources"):
-        if name in record:
-            rows.append((f"enhancer's {name}", str(record[name])))
+    for name, key in (("name", "name"), ("data's licences", "data_licences")):
+        if record.get(key):
+            value = record[key]
+            rows.append(
+                (f"enhancer's {name}", value if isinstance(value, str) else "; ".join(map(str, value)))
+            )
     return rows

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 
-from shallow2deep.config import AdaptConfig, SegmentorSettings, Variant
+from shallow2deep.config import (
+    AdaptConfig,
+    OptimisationSettings,
+    SegmentorSettings,
+    TrainingSettings,
+    Variant,
+)
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.io.atomic import sha256
 from shallow2deep.networks.model import ModelSpec, load_model, save_model
@@ -25,7 +31,8 @@ from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation
 from shallow2deep.version import VERSION
 
-_NO_RESULT = {"workers", "device", "checkpoint_every", "variants", "rounds", "confidence"}
+_NO_RESULT = {"workers", "device", "checkpoint_every", "variants", "rounds", "confidence", "weights"}
+_SHARED = set(OptimisationSettings.model_fields)
 
 
 def network_stage(
@@ -34,16 +41,18 @@ def network_stage(
     target: Target,
     pool: Stage,
     run: Path,
-    variant: Variant = "plain",
+    variant: Variant | None = None,
 ) -> Stage:
     """Trains a network on a pool and predicts all images with it.
 
-    It is skipped if its pool was.
+    It is skipped if its pool was. Validation comes once, at the end, and only tells: without true labels it
+    cannot choose among weights, so the last ones are kept.
 
     Args:
-        variant: of the objective.
+        variant: of the segmentor; a baseline has none, and starts from scratch.
     """
     settings = config.segmentor or SegmentorSettings()
+    training = TrainingSettings(**settings.model_dump(include=_SHARED), validate_every=settings.steps)
     outputs = tuple(config.classes[1:])
     step = settings.network.stem * 2**settings.network.depth
     if any(n % step for n in settings.patch):
@@ -51,7 +60,7 @@ def network_stage(
             f"segmentor.patch {settings.patch} does not divide by {step}, as this network needs"
         )
     device = choose_device(settings.device)
-    start = _start(settings, len(outputs))
+    start = _start(settings, len(outputs)) if variant else None
 
     def work(folder: Path) -> None:
         if (run / pool.name / SKIPPED).exists():
@@ -76,9 +85,11 @@ def network_stage(
         count = settings.steps * settings.batch
         samples = TargetSamples(place, settings.patch, settings.augment, count, config.seed, name)
         validation = TargetValidation(place, settings.patch)
-        objective = FromPseudoLabels(network, settings, variant, integer_seed(config.seed, f"{name} noise"))
+        objective = FromPseudoLabels(
+            network, settings, variant or "plain", integer_seed(config.seed, f"{name} noise")
+        )
         try:
-            result = train(network, samples, validation, settings, folder, outputs, objective, stop_requested)
+            result = train(network, samples, validation, training, folder, outputs, objective, stop_requested)
         except Stopped:
             check_stop()
             raise
@@ -113,6 +124,11 @@ def source_net_stage(config: AdaptConfig, target: Target) -> Stage:
             "compare.source_net"
         )
     network, spec = load_model(folder)
+    if len(spec.outputs) != len(config.classes) - 1:
+        raise InputError(
+            f"{folder} tells {len(spec.outputs)} class apart from background but there are "
+            f"{len(config.classes) - 1}; leave out compare.source_net"
+        )
     device = choose_device(config.enhanced.device)
     fingerprint = " ".join(sha256(folder / name) for name in ("model.json", "weights.safetensors"))
 
@@ -136,6 +152,8 @@ def _start(settings: SegmentorSettings, n_outputs: int) -> tuple[UNet, str] | No
         return None
     folder = Path(settings.weights)
     network, spec = load_model(folder)
+    if spec.kind == "enhancer":
+        raise InputError(f"{folder} is an enhancer, which takes maps; give a segmentor or source net")
     own = settings.network
     if (spec.features, spec.depth, spec.stem, len(spec.outputs), spec.in_channels) != (
         own.features,

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Target:
     def raws(self) -> list[Volume]:
         return [part for image in self.images for part in image.parts]
 
-    @property
+    @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Of raw and strokes."""
         found = {

@@ -79,7 +79,7 @@ class FromPseudoLabels:
         else:
             logits, consistency = self._with_teacher(network, forward, inputs)
         if self.rectify:
-            per_pixel = self._rectified(logits, pseudo)
+            per_pixel = self._rectified(logits, pseudo, weight > 0)
         else:
             per_pixel = cross_entropy(logits, pseudo, reduction="none")
         total = (per_pixel * weight).sum() / (weight.sum() * pseudo.shape[1]).clamp(min=1)
@@ -107,12 +107,13 @@ class FromPseudoLabels:
         loss = cross_entropy(student, _turned(p, turns, flip))
         return _turned_back(student, turns, flip), loss
 
-    def _rectified(self, logits: Tensor, pseudo: Tensor) -> Tensor:
+    def _rectified(self, logits: Tensor, pseudo: Tensor, counted: Tensor) -> Tensor:
         p = torch.sigmoid(logits.detach())
         foreground, background = self.means.to(p.device)
         near_foreground, near_background = 1 - (p - foreground).abs(), 1 - (1 - p - background).abs()
         momentum = self.settings.rectification_momentum
         for n, (values, member) in enumerate(((p, pseudo >= 0.5), (1 - p, pseudo < 0.5))):
+            member = member & counted
             if member.any():
                 mean = values[member].mean().cpu()
                 self.means[n] = momentum * self.means[n] + (1 - momentum) * mean

@@ -17,7 +17,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
             iio.imwrite(folder / f"{name}{n}_raw.png", raw)
             iio.imwrite(folder / f"{name}{n}_labels.png", labels)
         strokes = np.zeros_like(labels)
-        strokes[40:44] = np.where(labels[40:44] > 0, 2, 1)
+        for row in (20, 40, 60, 80):
+            strokes[row : row + 2] = np.where(labels[row : row + 2] > 0, 2, 1)
         iio.imwrite(folder / f"target{n}_strokes.png", strokes)
     return Data(folder)
 

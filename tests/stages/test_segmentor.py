@@ -23,7 +23,6 @@ NETWORK = {
     "patch": [32, 32],
     "batch": 2,
     "steps": 6,
-    "validate_every": 6,
     "checkpoint_every": 2,
     "workers": 0,
     "device": "cpu",
@@ -99,7 +98,13 @@ def test_segmentor_holds_its_normalisation_and_predicts_further_images(
 
 def test_report_and_disagreement(whole: Path) -> None:
     page = (whole / "report.html").read_text()
-    for word in ("segmentor-both", "Where to paint next", "Learning curves", "data:image/png;base64,"):
+    for word in (
+        "CC0 for tests",
+        "segmentor-both",
+        "Where to paint next",
+        "Learning curves",
+        "data:image/png;base64,",
+    ):
         assert word in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
