@@ -1,7 +1,7 @@
 """Makes the tables of docs/results.md: every result and baseline on the 2D targets of ../shared/data.
 
     python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--seeds 3]
-        [--segmentor-seeds 3] [--baselines]
+        [--segmentor-seeds 3] [--baselines] [--set target_forest.brightness=0.3 …]
 
 Runs that are finished are not made again. Prints Markdown; what was not asked for is "not run".
 """
@@ -10,7 +10,7 @@ import argparse
 import csv
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from shallow2deep.config import (
     TargetData,
     read_yaml,
     validated,
+    with_overrides,
 )
 from shallow2deep.io.atomic import read_json, write_json
 from shallow2deep.stages.candidates import SUPERVISED, candidate_names, made
@@ -121,7 +122,15 @@ def under(data: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def result(
-    pair: Pair, amount: str, seed: int, source: Path, data: Path, run: Path, segmentor: bool, baselines: bool
+    pair: Pair,
+    amount: str,
+    seed: int,
+    source: Path,
+    data: Path,
+    run: Path,
+    segmentor: bool = False,
+    baselines: bool = False,
+    overrides: Iterable[str] = (),
 ) -> dict:
     """Dice on the test images of every result of one adaptation, and which of them it recommends."""
     target = TargetData(
@@ -142,6 +151,8 @@ def result(
             supervised=segmentor and baselines,
         ),
     )
+    changed = with_overrides(config.model_dump(), overrides)
+    config = validated(AdaptConfig, changed, "--set")
     adapt(config, run)
     choice = read_json(run / PREDICTION / CHOICE)
     dice = {}
@@ -161,7 +172,11 @@ def score_pair(name: str, pair: Pair, source: Path, options: argparse.Namespace)
         for seed in range(options.seeds):
             segmentor = seed < options.segmentor_seeds
             run = options.runs / name / f"{amount}-{seed}"
-            found.append(result(pair, amount, seed, source, options.data, run, segmentor, options.baselines))
+            found.append(
+                result(
+                    pair, amount, seed, source, options.data, run, segmentor, options.baselines, options.set
+                )
+            )
             known = json.loads(kept.read_text()) if kept.exists() else {}
             write_json(kept, known | {f"{amount} {seed}": found[-1]})
         cells = [cell([r["dice"][column] for r in found if column in r["dice"]]) for column in COLUMNS]
@@ -195,6 +210,7 @@ def main() -> None:
     parser.add_argument("--segmentor-seeds", type=int, default=3)
     parser.add_argument("--baselines", action="store_true", help="also strokes alone, and dense labels")
     parser.add_argument("--source-net", action="store_true", help="also train the sources' networks on raw")
+    parser.add_argument("--set", action="append", default=[], help="any setting of adapt, KEY=VALUE")
     options = parser.parse_args()
     known = pairs(options.data)
     rows = []

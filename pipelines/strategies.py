@@ -41,7 +41,7 @@ def main() -> None:
         for amount in AMOUNTS:
             runs = [place / f"{amount}-{seed}" for seed in range(options.seeds)]
             found = [
-                result(pair, amount, seed, place / "source", options.data, run, False, False)
+                result(pair, amount, seed, place / "source", options.data, run)
                 for seed, run in enumerate(runs)
             ]
             cells.append(cell([one["dice"]["enhanced"] for one in found]))
