@@ -63,18 +63,18 @@ def _accumulate(out, a, b, k, c, d, m):  # type: ignore[no-untyped-def]
 
 
 @part
-def _smooth_along(source, i, kernel, out):  # type: ignore[no-untyped-def]
-    """Line `i` of `(n, width)` smoothed along n, into `out`; kernel: half, padded to an odd length."""
-    size = len(source)
-    _start(out, source[i], kernel[0])
+def _smooth_along(source, i, first, kernel, out):  # type: ignore[no-untyped-def]
+    """Line `i` of `(n, width)` from `first` on, smoothed along n, into `out`; kernel: half, of odd length."""
+    size, last = len(source), first + out.size
+    _start(out, source[i, first:last], kernel[0])
     for n in range(1, len(kernel), 2):
         _accumulate(
             out,
-            source[mirrored(i - n, size)],
-            source[mirrored(i + n, size)],
+            source[mirrored(i - n, size), first:last],
+            source[mirrored(i + n, size), first:last],
             kernel[n],
-            source[mirrored(i - n - 1, size)],
-            source[mirrored(i + n + 1, size)],
+            source[mirrored(i - n - 1, size), first:last],
+            source[mirrored(i + n + 1, size), first:last],
             kernel[n + 1],
         )
 
@@ -85,7 +85,7 @@ def smooth_lines(source, kernel, out, first, last):  # type: ignore[no-untyped-d
     width, reach = source.shape[1], len(kernel) - 1
     buffer = np.empty(width + 2 * reach, np.float32)
     for y in range(first, last):
-        _smooth_along(source, y, kernel, buffer[reach : reach + width])
+        _smooth_along(source, y, 0, kernel, buffer[reach : reach + width])
         _mirror_ends(buffer, width, reach)
         target = out[y, PAD : PAD + width]
         _start(target, buffer[reach:], kernel[0])
@@ -114,9 +114,8 @@ def smooth_planes_along(source, kernel, out, first, last):  # type: ignore[no-un
     """Planes `first` to `last` of `(z, pixels)` smoothed along z, piece by piece for the cache."""
     piece = 2048
     for start in range(0, source.shape[1], piece):
-        part = source[:, start : start + piece]
         for z in range(first, last):
-            _smooth_along(part, z, kernel, out[z, start : start + piece])
+            _smooth_along(source, z, start, kernel, out[z, start : start + piece])
 
 
 @part
@@ -132,17 +131,17 @@ def _odd_of_lines(out, a, b, d, e, k1, k2):  # type: ignore[no-untyped-def]
 
 
 @part
-def _even_across(out, lines, i, size, k):  # type: ignore[no-untyped-def]
-    """Line `i` of `lines` `(n, width)` filtered along n; `size`: number of lines that are mirrored at."""
-    a, b = lines[mirrored(i - 2, size)], lines[mirrored(i - 1, size)]
-    d, e = lines[mirrored(i + 1, size)], lines[mirrored(i + 2, size)]
-    _even_of_lines(out, a, b, lines[i], d, e, k[0], k[1], k[2])
+def _even_across(out, lines, i, size, step, first, k):  # type: ignore[no-untyped-def]
+    """Line `i` of `size` lines filtered across; they are every `step`-th of `lines` `(n, width)`."""
+    a, b = lines[mirrored(i - 2, size) * step + first], lines[mirrored(i - 1, size) * step + first]
+    d, e = lines[mirrored(i + 1, size) * step + first], lines[mirrored(i + 2, size) * step + first]
+    _even_of_lines(out, a, b, lines[i * step + first], d, e, k[0], k[1], k[2])
 
 
 @part
-def _odd_across(out, lines, i, size, k):  # type: ignore[no-untyped-def]
-    a, b = lines[mirrored(i - 2, size)], lines[mirrored(i - 1, size)]
-    d, e = lines[mirrored(i + 1, size)], lines[mirrored(i + 2, size)]
+def _odd_across(out, lines, i, size, step, first, k):  # type: ignore[no-untyped-def]
+    a, b = lines[mirrored(i - 2, size) * step + first], lines[mirrored(i - 1, size) * step + first]
+    d, e = lines[mirrored(i + 1, size) * step + first], lines[mirrored(i + 2, size) * step + first]
     _odd_of_lines(out, a, b, d, e, k[1], k[2])
 
 
@@ -233,8 +232,8 @@ def filter_lines_2d(image, kernels, columns, out, first, last):  # type: ignore[
     for y in range(first, last):
         if columns[TENSOR] >= 0:
             for line_ in range(done, min(y + 3, ny)):
-                _even_across(g, image, line_, ny, kernels[INNER])
-                _odd_across(d, image, line_, ny, kernels[INNER_SLOPE])
+                _even_across(g, image, line_, ny, 1, 0, kernels[INNER])
+                _odd_across(d, image, line_, ny, 1, 0, kernels[INNER_SLOPE])
                 xx, xy, yy = (
                     products[0, line_ % _RING],
                     products[1, line_ % _RING],
@@ -253,16 +252,16 @@ def filter_lines_2d(image, kernels, columns, out, first, last):  # type: ignore[
                 _even_of_lines(target, p[a], p[b], p[c], p[e], p[f], k[0], k[1], k[2])
             n = columns[TENSOR]
             _line_tensor_2d(out[n, y], out[n + 1, y], g, d, h, kernels[OUTER])
-        _even_across(g, image, y, ny, kernels[GAUSS])
+        _even_across(g, image, y, ny, 1, 0, kernels[GAUSS])
         if columns[SMOOTHING] >= 0:
             _line_smooth(out[columns[SMOOTHING], y], g, even)
         if columns[DIFFERENCE] >= 0:
-            _even_across(d, image, y, ny, kernels[NARROW])
+            _even_across(d, image, y, ny, 1, 0, kernels[NARROW])
             _line_difference(out[columns[DIFFERENCE], y], g, d, even, kernels[NARROW])
         if columns[LAPLACE] < 0 and columns[MAGNITUDE] < 0 and columns[HESSE] < 0:
             continue
-        _odd_across(d, image, y, ny, kernels[SLOPE])
-        _even_across(h, image, y, ny, kernels[CURVE])
+        _odd_across(d, image, y, ny, 1, 0, kernels[SLOPE])
+        _even_across(h, image, y, ny, 1, 0, kernels[CURVE])
         if columns[LAPLACE] >= 0:
             _line_laplace_2d(out[columns[LAPLACE], y], g, h, even, curve)
         if columns[MAGNITUDE] >= 0:
@@ -352,24 +351,30 @@ def _line_tensor_3d(largest, middle, smallest, sxx, syy, szz, sxy, sxz, syz, eve
 
 
 @part
-def _plane_of_products(image, z, rows, kernels, lines, across, products):  # type: ignore[no-untyped-def]
-    """Products of the gradient in the lines `rows` of plane z, into `products` `(6, lines, width)`."""
+def _plane_of_products(image, z, span, kernels, lines, across, products, ring):  # type: ignore[no-untyped-def]
+    """Products of the gradient in some lines of plane z, into place `ring` of `products`.
+
+    Args:
+        span: first and last line.
+        products: float32 `(6, planes, lines, width)`.
+    """
     nz, ny, width = image.shape
-    low, high = max(rows[0] - 1, 0), min(rows[1] + 1, ny)
+    rows = image.reshape(nz * ny, width)
+    low, high = max(span[0] - 1, 0), min(span[1] + 1, ny)
     for y in range(low, high):
-        _even_across(lines[0, y - low], image[:, y], z, nz, kernels[INNER])
-        _odd_across(lines[1, y - low], image[:, y], z, nz, kernels[INNER_SLOPE])
-    for y in range(rows[0], rows[1]):
+        _even_across(lines[0, y - low], rows, z, nz, ny, y, kernels[INNER])
+        _odd_across(lines[1, y - low], rows, z, nz, ny, y, kernels[INNER_SLOPE])
+    for y in range(span[0], span[1]):
         gg, gd, dg = across[0], across[1], across[2]
         _even_across_part(gg, lines[0], y, ny, low, kernels[INNER])
         _odd_across_part(gd, lines[0], y, ny, low, kernels[INNER_SLOPE])
         _even_across_part(dg, lines[1], y, ny, low, kernels[INNER])
-        p = products[:, y - rows[0]]
-        _line_products_3d(
-            p[0], p[1], p[2], p[3], p[4], p[5], gg, gd, dg, kernels[INNER], kernels[INNER_SLOPE]
-        )
+        i = y - span[0]
+        p, q, r = products[0, ring, i], products[1, ring, i], products[2, ring, i]
+        s, t, u = products[3, ring, i], products[4, ring, i], products[5, ring, i]
+        _line_products_3d(p, q, r, s, t, u, gg, gd, dg, kernels[INNER], kernels[INNER_SLOPE])
         for n in range(6):
-            _mirror_ends(p[n], width - 2 * PAD, PAD)
+            _mirror_ends(products[n, ring, i], width - 2 * PAD, PAD)
 
 
 @part
@@ -405,6 +410,7 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
         out: float32 `(F, z, y, x)`.
     """
     nz, ny, width = image.shape
+    rows = image.reshape(nz * ny, width)
     low, high = max(first - 2, 0), min(last + 2, ny)
     even, odd, curve = kernels[GAUSS], kernels[SLOPE], kernels[CURVE]
     planes = np.empty((3, high - low + 2, width), np.float32)
@@ -418,9 +424,7 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
     for z in range(nz):
         if tensor:
             for plane in range(done, min(z + 3, nz)):
-                _plane_of_products(
-                    image, plane, (low, high), kernels, planes, lines, products[:, plane % _RING]
-                )
+                _plane_of_products(image, plane, (low, high), kernels, planes, lines, products, plane % _RING)
             done = max(done, min(z + 3, nz))
             a, b = mirrored(z - 2, nz) % _RING, mirrored(z - 1, nz) % _RING
             c, d, e = z % _RING, mirrored(z + 1, nz) % _RING, mirrored(z + 2, nz) % _RING
@@ -439,10 +443,10 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
                     lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], k,
                 )  # fmt: skip
         for y in range(low, high):
-            _even_across(planes[0, y - low], image[:, y], z, nz, kernels[GAUSS])
+            _even_across(planes[0, y - low], rows, z, nz, ny, y, kernels[GAUSS])
             if derivatives:
-                _odd_across(planes[1, y - low], image[:, y], z, nz, kernels[SLOPE])
-                _even_across(planes[2, y - low], image[:, y], z, nz, kernels[CURVE])
+                _odd_across(planes[1, y - low], rows, z, nz, ny, y, kernels[SLOPE])
+                _even_across(planes[2, y - low], rows, z, nz, ny, y, kernels[CURVE])
         gg, gd, gh, dg, dd, hg = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
         for y in range(first, last):
             _even_across_part(gg, planes[0], y, ny, low, kernels[GAUSS])
@@ -466,7 +470,7 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
                 )  # fmt: skip
         if columns[DIFFERENCE] >= 0:
             for y in range(low, high):
-                _even_across(planes[1, y - low], image[:, y], z, nz, kernels[NARROW])
+                _even_across(planes[1, y - low], rows, z, nz, ny, y, kernels[NARROW])
             for y in range(first, last):
                 _even_across_part(gg, planes[0], y, ny, low, kernels[GAUSS])
                 _even_across_part(gd, planes[1], y, ny, low, kernels[NARROW])
