@@ -53,7 +53,7 @@ class Score:
     Attributes:
         accuracy: share of right pixels; mean over a class's strokes, then over classes. nan without strokes.
         low, high: 95 % interval of it, from strokes drawn again with replacement within each class; nan if
-            a class has one stroke only.
+            a class has fewer than `MIN_STROKES`.
         gain: accuracy above the baseline's.
         gain_low, gain_high: its interval, from the same draws for both; 95 % for all candidates together, so
             wider, the more there are (Bonferroni).

@@ -53,9 +53,7 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
                     dense[name] += maps[name]
             for z in range(n):
                 differing = disagreement([maps[name][z] for name in names if name != SUPERVISED])
-                _save_picture(
-                    folder / f"disagreement_{image.name}{f'_z{z}' if image.stacked else ''}.png", differing
-                )
+                _save_picture(disagreement_path(folder, image, z), differing)
                 places += _places(
                     image, z, differing, target.strokes[number + z] + target.held_out[number + z]
                 )
@@ -85,6 +83,11 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
     inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
     labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
     return Stage(PREDICTION, {"seed": config.seed}, inputs | labels, work)
+
+
+def disagreement_path(folder: Path, image: Image, z: int) -> Path:
+    """Where the picture of the candidates' disagreement in an image, or in plane z of a volume, is."""
+    return folder / f"disagreement_{image.name}{f'_z{z}' if image.stacked else ''}.png"
 
 
 def _dice(maps: list[np.ndarray], labels: list[np.ndarray]) -> float | None:

@@ -9,16 +9,16 @@ import zarr
 
 from shallow2deep.config import AdaptConfig, SegmentorSettings
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
-from shallow2deep.forests import Forest, predict_probabilities, train_forest
+from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.io.atomic import sync, sync_folder, write_json
 from shallow2deep.progress import progress_bar
-from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.candidates import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
 from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
 from shallow2deep.stages.probabilities import Moments
 from shallow2deep.stages.target import Target, load_enhancer
+from shallow2deep.stages.target_forest import grown
 from shallow2deep.training.devices import choose_device
 
 _FLIPS = ((), (-1,), (-2,), (-2, -1))
@@ -33,11 +33,12 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
     settings, device = config.segmentor, choose_device(config.enhanced.device)
     confidence = settings.confidence
 
-    def targets(folder: Path) -> Targets:
+    def targets() -> Targets:
         if confidence.use == "none":
             maps = _all_maps(run, ENHANCED, target, len(config.classes))
             return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
-        forests = _forests(config, target, folder, run)
+        forests = [Forest.load(run / FOREST / "forest.npz")]
+        forests += [grown(config, target, number) for number in range(1, confidence.forests)]
         network, _ = load_enhancer(run / ENHANCED)
 
         def consensus(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +75,7 @@ def next_pseudo_labels_stage(
     assert config.segmentor is not None
     n_classes = len(config.classes)
 
-    def targets(folder: Path) -> Targets:
+    def targets() -> Targets:
         maps = _all_maps(run, segmentor.name, target, n_classes)
         return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
 
@@ -100,7 +101,7 @@ def strokes_pool_stage(config: AdaptConfig, target: Target) -> Stage:
     """For the network that sees the strokes alone."""
     n_outputs = len(config.classes) - 1
 
-    def targets(folder: Path) -> Targets:
+    def targets() -> Targets:
         def nothing(number: int) -> tuple[np.ndarray, np.ndarray]:
             shape = target.raws[number].spatial_shape
             return np.zeros((n_outputs, *shape), np.float32), np.zeros(shape, np.float32)
@@ -115,7 +116,7 @@ def labels_pool_stage(config: AdaptConfig, target: Target) -> Stage:
     """For the supervised upper bound."""
     n_classes = len(config.classes)
 
-    def targets(folder: Path) -> Targets:
+    def targets() -> Targets:
         def truth(number: int) -> tuple[np.ndarray, np.ndarray]:
             labels = target.labels[number].read()
             classes = labels > 0 if n_classes == 2 else labels
@@ -148,7 +149,7 @@ def _pool_stage(
     settings: SegmentorSettings,
     plain: dict,
     inputs: dict[str, str],
-    make_targets: Callable[[Path], Targets],
+    make_targets: Callable[[], Targets],
     strokes: bool = True,
 ) -> Stage:
     patch = settings.patch
@@ -159,7 +160,7 @@ def _pool_stage(
             zarr.create_group(folder / "pool.zarr", overwrite=True)
             log.add("created")
         pool = zarr.open_group(folder / "pool.zarr", mode="r+")
-        moments, targets = moments_of(target), make_targets(folder)
+        moments, targets = moments_of(target), make_targets()
         for number, raw in enumerate(progress_bar(target.raws, desc=name.replace("_", " "))):
             if str(number) in log:
                 continue
@@ -196,24 +197,3 @@ def _padded(layers: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
 
 def _all_maps(run: Path, name: str, target: Target, n_classes: int) -> list[np.ndarray]:
     return [p for image in target.images for p in foreground_maps(run, name, image, n_classes)]
-
-
-def _forests(config: AdaptConfig, target: Target, folder: Path, run: Path) -> list[Forest]:
-    """The target forest and others of the same strokes."""
-    assert config.segmentor is not None
-    forests = [Forest.load(run / FOREST / "forest.npz")]
-    drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
-    for number in range(1, config.segmentor.confidence.forests):
-        forests.append(
-            train_forest(
-                [raw for raw, _ in drawn],
-                [strokes for _, strokes in drawn],
-                target.spec,
-                seed=integer_seed(config.seed, "target forest", number),
-                classes=config.classes,
-                n_jobs=config.jobs,
-                engine=config.engine,
-                **config.target_forest.model_dump(),
-            )
-        )
-    return forests

@@ -14,7 +14,7 @@ from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.evaluation.report import Report, Table, curves_picture, save_report
 from shallow2deep.io.atomic import read_json
 from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, foreground_maps, made
-from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION
+from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION, disagreement_path
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.images import Image
 from shallow2deep.stages.target import Target, open_target
@@ -38,7 +38,6 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
         [word for word, _ in planes],
     )
     worst, z = planes[-1][1]
-    picture = f"disagreement_{worst.name}{f'_z{z}' if worst.stacked else ''}.png"
     curves = {name: found for name in names if (found := _losses(run / name / "tensorboard"))}
     report = Report(
         title=f"Adaptation: {', '.join(config.classes[1:])}",
@@ -51,7 +50,7 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
         panels_note="The images on which the results agree most, middling and least; right: the largest "
         "difference between any two results.",
         places=places[:_ROWS],
-        disagreement=(run / PREDICTION / picture).read_bytes(),
+        disagreement=disagreement_path(run / PREDICTION, worst, z).read_bytes(),
         disagreement_note=f"Disagreement in {worst.name}{f', z {z}' if worst.stacked else ''}: dark, none; "
         f"bright, most. The full list is in {PREDICTION}/{PLACES}.",
         curves=curves_picture(curves) if curves else None,

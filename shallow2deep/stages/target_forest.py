@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from shallow2deep.config import AdaptConfig
-from shallow2deep.forests import predict_probabilities, train_forest
+from shallow2deep.forests import Forest, predict_probabilities, train_forest
 from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.engine import Stage
 from shallow2deep.stages.images import Image, map_path, save_map
@@ -17,17 +17,7 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
     device = str(choose_device(config.enhanced.device))
 
     def work(folder: Path) -> None:
-        drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
-        forest = train_forest(
-            [raw for raw, _ in drawn],
-            [strokes for _, strokes in drawn],
-            target.spec,
-            seed=integer_seed(config.seed, "target forest"),
-            classes=config.classes,
-            n_jobs=config.jobs,
-            engine=config.engine,
-            **config.target_forest.model_dump(),
-        )
+        forest = grown(config, target)
         forest.save(folder / "forest.npz")
 
         def predict(image: Image) -> None:
@@ -46,3 +36,18 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
         **config.target_forest.model_dump(mode="json"),
     }
     return Stage("target_forest", settings, target.fingerprints, work)
+
+
+def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
+    """A forest of the strokes; with a number, another of the same strokes."""
+    drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
+    return train_forest(
+        [raw for raw, _ in drawn],
+        [strokes for _, strokes in drawn],
+        target.spec,
+        seed=integer_seed(config.seed, "target forest", *number),
+        classes=config.classes,
+        n_jobs=config.jobs,
+        engine=config.engine,
+        **config.target_forest.model_dump(),
+    )

@@ -16,28 +16,38 @@ from shallow2deep.training.loop import Sample
 
 
 @dataclass(frozen=True)
-class TargetSamples:
-    """Augmented random crops of the target's images; half of them are chosen to contain a stroke.
+class _TargetPool:
+    """What both kinds of samples are cut from.
 
     Attributes:
         pool: a zarr group with an array `(K + 3, y, x)` for each image: standardised raw, K targets, their
             weight, strokes.
-        with_strokes: share of the crops that contain a stroke, if there are strokes.
-        stage: its random numbers are this stage's.
+        size: of a sample, pixels.
     """
 
     pool: Path
     size: tuple[int, ...]
-    settings: AugmentSettings
-    count: int
-    seed: int
-    stage: str
-    with_strokes: float = 0.5
 
     @cached_property
     def _arrays(self) -> list[Any]:
         group: Any = zarr.open_group(self.pool, mode="r")
         return [group[name] for name in sorted(group.array_keys(), key=int)]
+
+
+@dataclass(frozen=True)
+class TargetSamples(_TargetPool):
+    """Augmented random crops of the target's images; half of them are chosen to contain a stroke.
+
+    Attributes:
+        with_strokes: share of the crops that contain a stroke, if there are strokes.
+        stage: its random numbers are this stage's.
+    """
+
+    settings: AugmentSettings
+    count: int
+    seed: int
+    stage: str
+    with_strokes: float = 0.5
 
     @cached_property
     def _strokes(self) -> np.ndarray:
@@ -69,16 +79,8 @@ class TargetSamples:
 
 
 @dataclass(frozen=True)
-class TargetValidation:
+class TargetValidation(_TargetPool):
     """The middle of every image, unchanged; the targets, without weights and strokes, are made hard."""
-
-    pool: Path
-    size: tuple[int, ...]
-
-    @cached_property
-    def _arrays(self) -> list[Any]:
-        group: Any = zarr.open_group(self.pool, mode="r")
-        return [group[name] for name in sorted(group.array_keys(), key=int)]
 
     def __len__(self) -> int:
         return len(self._arrays)
