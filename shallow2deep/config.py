@@ -160,6 +160,11 @@ class ForestsSettings(Settings):
     points: Positive = Field(2000, description="pixels per class that point strategies take")
     fraction: Fraction = Field(0.1, description="share of a patch that staged strategies add")
     strokes: StrokeSettings = StrokeSettings()
+    noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        (0.0,),
+        min_length=1,
+        description="noise added to raw, in deviations of the image; each forest sees one of these levels",
+    )
 
 
 class ProbabilitiesSettings(Settings):

@@ -1,8 +1,10 @@
 """Computes features, with our own kernels or with the fastfilters package."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +14,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import kernels
 from shallow2deep.features.fastfilters_bank import fill_with_fastfilters
 from shallow2deep.features.kernel_taps import half_kernel
-from shallow2deep.features.spec import FILTERS, FeatureSpec, Filter
+from shallow2deep.features.spec import FILTERS, PRESMOOTHING_WINDOW, WINDOW, FeatureSpec, Filter, Part
 from shallow2deep.io.memory import require_memory
 
 _COLUMN = {
@@ -53,8 +55,8 @@ def compute_features(
     """The filter bank of an image.
 
     Args:
-        raw: `(*spatial)`, any real number type.
-        spec: what to compute; its `ndim` is the number of axes of `raw`.
+        raw: `(*spatial)`, or `(C, *spatial)` where the spec has several channels; any real number type.
+        spec: what to compute; its `ndim` is the number of spatial axes.
         engine: "numba", our own; or "fastfilters", that package, where it is installed.
         threads: computed at the same time; the result is the same for any number.
         out: float32 `(F, *spatial)`, C-contiguous, to write into; new memory costs as much as the filters.
@@ -65,55 +67,60 @@ def compute_features(
     Raises:
         InputError: the wrong number of axes, an empty or not real-valued image, an unknown or missing engine.
     """
-    image = _checked(raw, spec)
+    channels = _checked(raw, spec)
+    shape = (spec.n_features, *channels.shape[1:])
     if out is None:
-        require_memory(4 * image.size * spec.n_features, "the features of an image")
-        out = np.empty((spec.n_features, *image.shape), np.float32)
-    elif (
-        out.shape != (spec.n_features, *image.shape) or out.dtype != np.float32 or not out.flags.c_contiguous
-    ):
+        require_memory(4 * math.prod(shape), "the features of an image")
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
         raise InputError(
             f"out of shape {out.shape} and type {out.dtype} does not hold {spec.n_features} features"
         )
-    if engine == "fastfilters":
-        fill_with_fastfilters(image, spec, out)
-    elif engine == "numba":
-        _fill(image, spec, out, threads)
-    else:
+    if engine not in ("numba", "fastfilters"):
         raise InputError(f'feature engine "{engine}" was asked for; there are numba and fastfilters')
+    fill = partial(_fill, threads=threads) if engine == "numba" else fill_with_fastfilters
+    for number, image in enumerate(channels):
+        for part in spec.parts(number):
+            if not part.in_2d:
+                fill(image, part, out)
+                continue
+            buffer = np.empty((len(part.places), *image.shape[1:]), np.float32)
+            for z, plane in enumerate(image):
+                fill(plane, replace(part, starts=part.starts_in_buffer), buffer)
+                out[part.places, z] = buffer
     return out
 
 
 def _checked(raw: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """The image as the filters see it: float32, contiguous, normalised."""
-    if raw.ndim != spec.ndim:
+    """The image as the filters see it: float32 `(C, *spatial)`, contiguous, normalised."""
+    channels = raw[None] if spec.channels == 1 and raw.ndim == spec.ndim else raw
+    if channels.ndim != spec.ndim + 1 or len(channels) != spec.channels:
         raise InputError(
-            f"raw with {raw.ndim} axes was given, but the features are of {spec.ndim}; give one image"
+            f"raw of shape {raw.shape} was given, but the features are of {spec.ndim} axes and "
+            f"{spec.channels} channels; give one such image"
         )
     if raw.size == 0 or raw.dtype.kind not in "buif":
         raise InputError(f"raw of shape {raw.shape} and type {raw.dtype} has no features; give a grey image")
-    image = np.ascontiguousarray(raw, np.float32)
+    image = np.ascontiguousarray(channels, np.float32)
     if (spec.offset, spec.scale) != (0, 1):
         image = (image - np.float32(spec.offset)) / np.float32(spec.scale)
     return image
 
 
-def _fill(image: np.ndarray, spec: FeatureSpec, out: np.ndarray, threads: int) -> None:
+def _fill(image: np.ndarray, part: Part, out: np.ndarray, threads: int) -> None:
     columns: dict[float, np.ndarray] = {}
     groups: dict[float, list[Filter]] = {}
-    position = 0
-    for one in spec.filters:
+    for one, start in zip(part.filters, part.starts, strict=True):
         place = columns.setdefault(one.scale, np.full(len(FILTERS), -1))
-        place[_COLUMN[one.name]] = position
+        place[_COLUMN[one.name]] = start
         groups.setdefault(one.scale, []).append(one)
-        position += one.size(spec.ndim)
-    filter_lines = kernels.filter_lines_2d if spec.ndim == 2 else kernels.filter_lines_3d
+    filter_lines = kernels.filter_lines_2d if part.ndim == 2 else kernels.filter_lines_3d
     with ThreadPoolExecutor(threads) as pool:
         in_parts = _InParts(pool, threads)
         for scale, group in groups.items():
-            smooth = half_kernel(group[0].presmoothing, 0, spec.presmoothing_window)
+            smooth = half_kernel(group[0].presmoothing, 0, PRESMOOTHING_WINDOW)
             smoothed = _presmoothed(image, smooth, in_parts)
-            taps = _group_kernels(group, spec.window)
+            taps = _group_kernels(group, WINDOW)
             in_parts(image.shape[-2], filter_lines, smoothed, taps, columns[scale], out)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from shallow2deep.errors import InputError
-from shallow2deep.features.spec import FeatureSpec, Filter
+from shallow2deep.features.spec import PRESMOOTHING_WINDOW, WINDOW, Filter, Part
 
 
 def load_fastfilters() -> Any:
@@ -24,22 +24,20 @@ def load_fastfilters() -> Any:
         ) from None
 
 
-def fill_with_fastfilters(image: np.ndarray, spec: FeatureSpec, out: np.ndarray) -> None:
+def fill_with_fastfilters(image: np.ndarray, part: Part, out: np.ndarray) -> None:
     """Writes the features of a float32 image into `out` `(F, *spatial)`.
 
     Raises:
         InputError: the package is not installed.
     """
     fastfilters = load_fastfilters()
-    position, smoothed, scale = 0, image, None
-    for one in spec.filters:
+    smoothed, scale = image, None
+    for one, start, size in zip(part.filters, part.starts, part.sizes, strict=True):
         if one.scale != scale:
             scale = one.scale
-            smoothed = fastfilters.gaussianSmoothing(image, one.presmoothing, spec.presmoothing_window)
-        size = one.size(spec.ndim)
-        result = np.asarray(_apply(fastfilters, smoothed, one, spec.window))
-        out[position : position + size] = np.moveaxis(result, -1, 0) if size > 1 else result
-        position += size
+            smoothed = fastfilters.gaussianSmoothing(image, one.presmoothing, PRESMOOTHING_WINDOW)
+        result = np.asarray(_apply(fastfilters, smoothed, one, WINDOW))
+        out[start : start + size] = np.moveaxis(result, -1, 0) if size > 1 else result
 
 
 def _apply(fastfilters: Any, image: np.ndarray, one: Filter, window: float) -> np.ndarray:

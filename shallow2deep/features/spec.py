@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 from shallow2deep.errors import InputError
@@ -16,11 +17,12 @@ FILTERS = (
     "HessianOfGaussianEigenvalues",
 )
 DEFAULT_SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
-_PRESMOOTHING_WINDOW = 3.5
-_WINDOW = 2.0
+PRESMOOTHING_WINDOW = 3.5
+WINDOW = 2.0
 _SMALLEST_SCALE = 0.7  # below it ilastik offers the Gaussian alone
 _LARGEST_SCALE = 100.0
 _MAX_FILTERS = 1000
+_MAX_CHANNELS = 64
 
 
 def kernel_radius(sigma: float, window: float) -> int:
@@ -38,15 +40,17 @@ class Filter:
         presmoothing: sigma of the Gaussian that the image passes first.
         sigmas: those of the filter itself. DifferenceOfGaussians: the wider, the narrower;
             StructureTensorEigenvalues: the gradient's, then that of the smoothing of its products.
+        in_2d: of a spec of ndim 3: computed plane by plane, presmoothing and all.
     """
 
     name: str
     scale: float
     presmoothing: float
     sigmas: tuple[float, ...]
+    in_2d: bool = False
 
     @classmethod
-    def ilastik(cls, name: str, scale: float) -> Self:
+    def ilastik(cls, name: str, scale: float, in_2d: bool = False) -> Self:
         """A filter as ilastik derives it from its name and scale.
 
         ilastik smooths first and then filters at a sigma of at most 1, so that no kernel is wide. It asks
@@ -56,21 +60,51 @@ class Filter:
         presmoothing = math.sqrt(scale**2 - 1) if scale > 1 else scale
         sigma = min(scale, 1.0)
         if name == "DifferenceOfGaussians":
-            return cls(name, scale, presmoothing, (sigma, 0.66 * sigma))
+            return cls(name, scale, presmoothing, (sigma, 0.66 * sigma), in_2d)
         if name == "StructureTensorEigenvalues":
-            return cls(name, scale, presmoothing, (0.5 * sigma, sigma))
-        return cls(name, scale, presmoothing, (sigma,))
+            return cls(name, scale, presmoothing, (0.5 * sigma, sigma), in_2d)
+        return cls(name, scale, presmoothing, (sigma,), in_2d)
 
     def size(self, ndim: int) -> int:
-        """Number of features."""
-        return ndim if self.name.endswith("Eigenvalues") else 1
+        """Number of features of one channel."""
+        if not self.name.endswith("Eigenvalues"):
+            return 1
+        return 2 if self.in_2d else ndim
 
     @property
     def radius(self) -> int:
         """Pixels around a pixel that its features depend on."""
-        widths = [kernel_radius(sigma, _WINDOW) for sigma in self.sigmas]
+        widths = [kernel_radius(sigma, WINDOW) for sigma in self.sigmas]
         own = sum(widths) if self.name == "StructureTensorEigenvalues" else max(widths)
-        return kernel_radius(self.presmoothing, _PRESMOOTHING_WINDOW) + own
+        return kernel_radius(self.presmoothing, PRESMOOTHING_WINDOW) + own
+
+
+@dataclass(frozen=True)
+class Part:
+    """Filters of one channel that are computed together: all in 3D, or all in 2D.
+
+    Attributes:
+        starts: where each filter's features start in what is filled.
+    """
+
+    filters: list[Filter]
+    starts: list[int]
+    ndim: int
+    in_2d: bool
+
+    @property
+    def sizes(self) -> list[int]:
+        return [one.size(self.ndim) for one in self.filters]
+
+    @property
+    def places(self) -> list[int]:
+        """Of all features."""
+        return [start + n for start, size in zip(self.starts, self.sizes, strict=True) for n in range(size)]
+
+    @property
+    def starts_in_buffer(self) -> list[int]:
+        """The starts where only this part's features are filled in."""
+        return [0, *accumulate(self.sizes)][:-1]
 
 
 @dataclass(frozen=True)
@@ -86,16 +120,18 @@ class FeatureSpec:
         window: kernels of the filters reach this many sigmas.
         eigenvalue_order: of the features of one filter.
         border: how the image goes on beyond its edge.
+        channels: of raw; each filter gives the features of all its channels, one after the other.
     """
 
     filters: tuple[Filter, ...]
     ndim: int
     offset: float = 0.0
     scale: float = 1.0
-    presmoothing_window: float = _PRESMOOTHING_WINDOW
-    window: float = _WINDOW
+    presmoothing_window: float = PRESMOOTHING_WINDOW
+    window: float = WINDOW
     eigenvalue_order: str = "descending"
     border: str = "mirror without edge"
+    channels: int = 1
 
     def __post_init__(self) -> None:
         self._check()
@@ -106,18 +142,22 @@ class FeatureSpec:
         scales: Iterable[float] = DEFAULT_SCALES,
         ndim: int = 2,
         filters: Iterable[str] = FILTERS,
+        in_2d: Iterable[float] = (),
+        channels: int = 1,
     ) -> Self:
-        """ilastik's filters at some scales, in ilastik's order: by filter, then scale, then eigenvalue.
+        """ilastik's filters at some scales, in its order: by filter, scale, channel, eigenvalue.
 
         Args:
             scales: in pixels; below 0.7 only GaussianSmoothing is taken, as in ilastik.
             ndim: 2 or 3.
             filters: names from `FILTERS`.
+            in_2d: scales at which the filters of ndim 3 work plane by plane.
+            channels: of raw.
 
         Raises:
             InputError: an unknown filter, a scale out of range, or ndim not 2 or 3.
         """
-        chosen, scales = list(filters), sorted(set(scales))
+        chosen, scales, flat = list(filters), sorted(set(scales)), set(in_2d)
         if unknown := [name for name in chosen if name not in FILTERS]:
             raise InputError(f'unknown filter "{unknown[0]}"; known are {", ".join(FILTERS)}')
         if wrong := [s for s in scales if not 0.1 <= s <= _LARGEST_SCALE]:
@@ -126,13 +166,14 @@ class FeatureSpec:
             )
         return cls(
             tuple(
-                Filter.ilastik(name, float(scale))
+                Filter.ilastik(name, float(scale), scale in flat)
                 for name in FILTERS
                 if name in chosen
                 for scale in scales
                 if scale >= _SMALLEST_SCALE or name == "GaussianSmoothing"
             ),
             ndim,
+            channels=channels,
         )
 
     def _check(self) -> None:
@@ -142,18 +183,22 @@ class FeatureSpec:
             raise InputError(
                 f"a spec with {len(self.filters)} filters was given; 1 to {_MAX_FILTERS} are possible"
             )
+        if type(self.channels) is not int or not 1 <= self.channels <= _MAX_CHANNELS:
+            raise InputError(f"{self.channels} channels were given; 1 to {_MAX_CHANNELS} are possible")
         if not (math.isfinite(self.offset) and math.isfinite(self.scale) and self.scale > 0):
             raise InputError(
                 f"raw offset {self.offset} and scale {self.scale} were given; finite, scale > 0, needed"
             )
         known = (self.presmoothing_window, self.window, self.eigenvalue_order, self.border)
-        if known != (_PRESMOOTHING_WINDOW, _WINDOW, "descending", "mirror without edge"):
+        if known != (PRESMOOTHING_WINDOW, WINDOW, "descending", "mirror without edge"):
             raise InputError(f"features by the conventions {known} cannot be computed; only ilastik's can")
         for one in self.filters:
             if (
                 one.name not in FILTERS
                 or not 0.1 <= one.scale <= _LARGEST_SCALE
-                or one != Filter.ilastik(one.name, one.scale)
+                or one != Filter.ilastik(one.name, one.scale, one.in_2d)
+                or type(one.in_2d) is not bool
+                or (one.in_2d and self.ndim == 2)
             ):
                 raise InputError(
                     f"the filter {one} is not one of ilastik's; build specs by FeatureSpec.ilastik"
@@ -161,23 +206,46 @@ class FeatureSpec:
 
     @property
     def n_features(self) -> int:
-        return sum(one.size(self.ndim) for one in self.filters)
+        return self.channels * sum(one.size(self.ndim) for one in self.filters)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One per feature, as `Filter@scale[eigenvalue]`."""
+        """One per feature, as `Filter@scale[eigenvalue]`, with the channel before it if there are several."""
         return tuple(
-            f"{one.name}@{one.scale}[{n}]" for one in self.filters for n in range(one.size(self.ndim))
+            f"{one.name}@{one.scale}{' in 2D' if one.in_2d else ''}{channel}[{n}]"
+            for one in self.filters
+            for channel in ([f" of {c}" for c in range(self.channels)] if self.channels > 1 else [""])
+            for n in range(one.size(self.ndim))
         )
 
     @property
     def halo(self) -> tuple[int, ...]:
         """Per spatial axis: pixels around a pixel that its features depend on."""
-        return (max(one.radius for one in self.filters),) * self.ndim
+        along_z = max((one.radius for one in self.filters if not one.in_2d), default=0)
+        return (along_z, *[max(one.radius for one in self.filters)] * 2)[-self.ndim :]
+
+    def parts(self, channel: int) -> list[Part]:
+        """The filters of a channel of raw, those in all axes and those plane by plane apart."""
+        starts = [0, *accumulate(one.size(self.ndim) * self.channels for one in self.filters)]
+        placed = [
+            (one, start + channel * one.size(self.ndim))
+            for start, one in zip(starts, self.filters, strict=False)
+        ]
+        parts = []
+        for in_2d in (False, True):
+            if chosen := [(one, start) for one, start in placed if one.in_2d == in_2d]:
+                filters, own = map(list, zip(*chosen, strict=True))
+                parts.append(Part(filters, own, 2 if in_2d else self.ndim, in_2d))
+        return parts
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """As plain values, for JSON; what is the rule (one channel, not in 2D) is left out."""
         values = asdict(self)
+        if self.channels == 1:
+            del values["channels"]
+        for one in values["filters"]:
+            if not one["in_2d"]:
+                del one["in_2d"]
         return values | {"filters": [{**one, "sigmas": list(one["sigmas"])} for one in values["filters"]]}
 
     @classmethod
@@ -202,7 +270,7 @@ class FeatureSpec:
         """What `other` has different, as half a sentence, or None if the two are equal."""
         if self == other:
             return None
-        for key in ("ndim", "offset", "scale"):
+        for key in ("ndim", "channels", "offset", "scale"):
             if getattr(self, key) != getattr(other, key):
                 return f"{key} {getattr(self, key)} and {getattr(other, key)}"
         only = [sorted(set(a.names) - set(b.names)) for a, b in ((self, other), (other, self))]

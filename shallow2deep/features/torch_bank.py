@@ -1,7 +1,7 @@
 """The filter bank as torch operations, for a GPU: as the compiled kernels to 5e-5 of the image's range."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -9,32 +9,37 @@ import torch
 from torch import Tensor
 
 from shallow2deep.features.kernel_taps import half_kernel
-from shallow2deep.features.spec import FeatureSpec, Filter
+from shallow2deep.features.spec import PRESMOOTHING_WINDOW, WINDOW, FeatureSpec, Filter
 
 
 def compute_features_torch(raw: Tensor, spec: FeatureSpec) -> Tensor:
     """The filter bank of an image, on the device that it is on.
 
     Args:
-        raw: `(*spatial)`.
+        raw: `(*spatial)`, or `(C, *spatial)` where the spec has several channels.
 
     Returns:
         float32 `(F, *spatial)`, in the order of `spec.names`.
     """
-    image = (raw.float() - spec.offset) / spec.scale
-    out = torch.empty((spec.n_features, *image.shape), device=image.device)
-    smoothed = cache(lambda sigma: _derivative(image, sigma, (0,) * spec.ndim, spec.presmoothing_window))
-    position = 0
-    for one in spec.filters:
-        size = one.size(spec.ndim)
-        out[position : position + size] = _apply(smoothed(one.presmoothing), one, spec.window)
-        position += size
+    channels = (raw.float() - spec.offset) / spec.scale
+    if channels.ndim == spec.ndim:
+        channels = channels[None]
+    out = torch.empty((spec.n_features, *channels.shape[1:]), device=channels.device)
+    for number, image in enumerate(channels):
+        for part in spec.parts(number):
+            smoothed = cache(partial(_smoothed, image, part.ndim))
+            for one, start, size in zip(part.filters, part.starts, part.sizes, strict=True):
+                out[start : start + size] = _apply(smoothed(one.presmoothing), one, part.ndim)
     return out
 
 
+def _smoothed(image: Tensor, ndim: int, sigma: float) -> Tensor:
+    return _derivative(image, sigma, (0,) * ndim, PRESMOOTHING_WINDOW)
+
+
 def _derivative(image: Tensor, sigma: float, orders: tuple[int, ...], window: float) -> Tensor:
-    """The Gaussian derivative of an order along each axis; the image goes on mirrored."""
-    for axis, order in enumerate(orders):
+    """The Gaussian derivative of an order along each of the last axes; the image goes on mirrored."""
+    for axis, order in enumerate(orders, image.ndim - len(orders)):
         half = half_kernel(sigma, order, window).astype(np.float32).tolist()
         image = _along(image, half, axis, odd=order == 1)
     return image
@@ -51,9 +56,9 @@ def _along(image: Tensor, half: list[float], axis: int, odd: bool) -> Tensor:
     return out
 
 
-def _apply(image: Tensor, one: Filter, window: float) -> Tensor:
-    """The features `(size, *spatial)` of a presmoothed image."""
-    ndim, sigma = image.ndim, one.sigmas[0]
+def _apply(image: Tensor, one: Filter, ndim: int) -> Tensor:
+    """The features `(size, *spatial)` of a presmoothed image, filtered along its last `ndim` axes."""
+    sigma, window = one.sigmas[0], WINDOW
 
     def derived(*axes: int) -> Tensor:
         return _derivative(image, sigma, tuple(axes.count(a) for a in range(ndim)), window)

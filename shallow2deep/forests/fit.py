@@ -132,8 +132,8 @@ def stroke_features(
     """Features and classes of the pixels under strokes; features are computed only around strokes.
 
     Args:
-        raws: `(*spatial)` each.
-        strokes: integers of the same shapes: 0 unlabelled, k for class k - 1.
+        raws: `(*spatial)` or `(C, *spatial)` each.
+        strokes: integers `(*spatial)`: 0 unlabelled, k for class k - 1.
         engine: see `compute_features`.
 
     Returns:
@@ -145,15 +145,17 @@ def stroke_features(
     x: list[np.ndarray] = [np.empty((0, spec.n_features), np.float32)]
     y: list[np.ndarray] = [np.empty(0, np.int64)]
     for raw, labels in zip(raws, strokes, strict=True):
-        if raw.shape != labels.shape:
+        if raw.shape[raw.ndim - spec.ndim :] != labels.shape:
             raise InputError(
                 f"raw of shape {raw.shape} and strokes of shape {labels.shape} differ; give a pair"
             )
-        for block in blocks(raw.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
+        channels = (slice(None),) * (raw.ndim - spec.ndim)
+        for block in blocks(labels.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
             chosen = labels[block.inner]
             if not chosen.any():
                 continue
-            features = compute_features(raw[block.outer], spec, engine)[(slice(None), *block.local)]
+            features = compute_features(raw[(*channels, *block.outer)], spec, engine)
+            features = features[(slice(None), *block.local)]
             x.append(features[:, chosen > 0].T)
             y.append(chosen[chosen > 0].astype(np.int64) - 1)
     return np.concatenate(x), np.concatenate(y)
@@ -174,8 +176,8 @@ def train_forest(
     """A forest of brush strokes.
 
     Args:
-        raw: an image `(*spatial)`, or several.
-        strokes: for each image integers of its shape: 0 unlabelled, 1 the first class, 2 the second …
+        raw: an image `(*spatial)` or `(C, *spatial)`, or several.
+        strokes: for each image integers `(*spatial)`: 0 unlabelled, 1 the first class, 2 the second …
         spec: the features to train on.
         classes: names; "class 1", "class 2" … if not given.
         n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.

@@ -1,5 +1,6 @@
 """Applies forests to features and to images."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -40,7 +41,7 @@ def predict_probabilities(
     """Probability of each class at each pixel, block by block: memory for features is that of one block.
 
     Args:
-        raw: `(*spatial)`, finite, in the intensity range the forest was trained on.
+        raw: `(*spatial)` or `(C, *spatial)`, finite, in the intensity range the forest was trained on.
         device: "cpu", or where torch is to compute filters and forest, such as "cuda".
         engine: on the CPU, see `compute_features`.
 
@@ -51,15 +52,19 @@ def predict_probabilities(
         FeatureMismatchError: raw has not the number of axes of the forest's features.
     """
     spec = forest.spec
-    if raw.ndim != spec.ndim:
+    shape = raw.shape[raw.ndim - spec.ndim :]
+    if raw.shape not in (shape, (spec.channels, *shape)) or (raw.shape == shape and spec.channels > 1):
         raise FeatureMismatchError(
-            f"raw with {raw.ndim} axes was given to a forest on {spec.ndim}D features; give as many axes"
+            f"raw of shape {raw.shape} was given to a forest on {spec.ndim}D features of {spec.channels} "
+            "channels; give as many axes and channels"
         )
-    require_memory(4 * raw.size * len(forest.classes), "the probabilities of an image")
-    out = np.empty((len(forest.classes), *raw.shape), np.float32)
+    require_memory(4 * math.prod(shape) * len(forest.classes), "the probabilities of an image")
+    out = np.empty((len(forest.classes), *shape), np.float32)
     predict_block = _on_processor(forest, engine) if device == "cpu" else _on_device(forest, device)
-    for block in blocks(raw.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
-        out[(slice(None), *block.inner)] = predict_block(raw[block.outer], (slice(None), *block.local))
+    channels = (slice(None),) * (raw.ndim - spec.ndim)
+    for block in blocks(shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
+        part = raw[(*channels, *block.outer)]
+        out[(slice(None), *block.inner)] = predict_block(part, (slice(None), *block.local))
     return out
 
 
@@ -74,9 +79,11 @@ def _on_processor(forest: Forest, engine: str) -> _PredictBlock:
 
     def predict(raw: np.ndarray, local: tuple[slice, ...]) -> np.ndarray:
         nonlocal buffer
-        if buffer.size < n_features * raw.size:
-            buffer = np.empty(n_features * raw.size, np.float32)
-        place = buffer[: n_features * raw.size].reshape(n_features, *raw.shape)
+        shape = raw.shape[raw.ndim - forest.spec.ndim :]
+        size = n_features * math.prod(shape)
+        if buffer.size < size:
+            buffer = np.empty(size, np.float32)
+        place = buffer[:size].reshape(n_features, *shape)
         return traversal.predict(compute_features(raw, forest.spec, engine, out=place)[local])
 
     return predict

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,18 @@ class Labelled:
         """The number of each pixel's class, uint8 `(*spatial)`."""
         labels = self.labels.read(window)
         return (labels > 0).astype(np.uint8) if self.instances else labels.astype(np.uint8)
+
+    @cached_property
+    def deviation(self) -> float:
+        """The standard deviation of raw."""
+        return float(self.raw.read().std())
+
+    def noisy(self, window: tuple[slice, ...], level: float, rng: np.random.Generator) -> np.ndarray:
+        """Raw with Gaussian noise of `level` deviations; raw as it is for level 0."""
+        raw = self.raw.read(window)
+        if level == 0:
+            return raw
+        return raw + np.float32(level * self.deviation) * rng.standard_normal(raw.shape, np.float32)
 
 
 def open_raws(data: RawData, ndim: int) -> list[Volume]:

@@ -57,6 +57,12 @@ def forest_path(folder: Path, index: int) -> Path:
     return folder / f"forest_{index:04d}.npz"
 
 
+def noise_level(config: EnhancerTrainConfig, index: int) -> float:
+    """The noise, in deviations, on the images that forest `index` learns from and is applied to."""
+    levels = config.forests.noise
+    return levels[int(generator(config.seed, "forest noise", index).integers(len(levels)))]
+
+
 def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source) -> None:
     """Trains and saves forest `index`; its points too if a later staged forest goes on from them."""
     settings = config.forests
@@ -74,6 +80,7 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
         seed=integer_seed(config.seed, "forest", index),
         record={
             "strategy": strategy,
+            "noise": noise_level(config, index),
             "samples": len(y),
             "licences": list(source.licences),
             "seed": config.seed,
@@ -102,7 +109,7 @@ def _sample(
         rng = generator(config.seed, "forest sample", index, attempt)
         raws, strokes = [], []
         for image, window in _regions(source.training, name, settings, rng):
-            raw, classes = image.raw.read(window), image.classes(window)
+            raw, classes = image.noisy(window, noise_level(config, index), rng), image.classes(window)
             probabilities = None
             if staged:
                 forest = Forest.load(forest_path(folder, earlier))

@@ -1,5 +1,6 @@
 """Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,7 @@ from shallow2deep.seeding import generator
 from shallow2deep.stages.data import Labelled
 from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after
-from shallow2deep.stages.forests import forest_path, random_window
+from shallow2deep.stages.forests import forest_path, noise_level, random_window
 from shallow2deep.stages.parallel import in_parallel
 from shallow2deep.stages.source import Source
 
@@ -46,14 +47,16 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
             ("training", source.training, settings.patches),
             ("validation", source.validation, settings.validation_patches),
         ):
-            loaded = [Forest.load(forest_path(run / "forests", i)) for i in numbers[part]]
+            loaded = [
+                (Forest.load(forest_path(run / "forests", i)), noise_level(config, i)) for i in numbers[part]
+            ]
             moments = [Moments.of(image.raw.read()) for image in images] if with_raw else []
 
             def fill(
                 index: int,
                 part: str = part,
                 images: list[Labelled] = images,
-                loaded: list[Forest] = loaded,
+                loaded: list[tuple[Forest, float]] = loaded,
                 moments: list[Moments] = moments,
             ) -> None:
                 rng = generator(config.seed, f"{part} patch", index)
@@ -67,6 +70,7 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
                     [loaded[i] for i in chosen],
                     source,
                     config.engine,
+                    rng,
                 )
                 if with_raw:
                     pool[part]["raw"][index] = moments[number].standardised(images[number].raw.read(window))
@@ -131,19 +135,28 @@ def _choose(
 
 
 def _fill(
-    part: Any, index: int, image: Labelled, window: Window, forests: list[Forest], source: Source, engine: str
+    part: Any,
+    index: int,
+    image: Labelled,
+    window: Window,
+    forests: Sequence[tuple[Forest, float]],
+    source: Source,
+    engine: str,
+    rng: np.random.Generator,
 ) -> None:
-    """Features once, with a halo; then the maps of all the patch's forests."""
+    """The maps of a patch by several forests, each at its level of noise; features once for each level."""
     shape, halo = image.raw.spatial_shape, source.spec.halo
     outer = tuple(
         slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(window, halo, shape, strict=True)
     )
     local = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
-    features = compute_features(image.raw.read(outer), source.spec, engine)[(slice(None), *local)]
-    features = np.ascontiguousarray(features)
-    for n, forest in enumerate(forests):
-        p = predict_features(forest, features)[1:]
-        part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
+    for level in sorted({level for _, level in forests}):
+        features = compute_features(image.noisy(outer, level, rng), source.spec, engine)
+        features = np.ascontiguousarray(features[(slice(None), *local)])
+        for n, (forest, own) in enumerate(forests):
+            if own == level:
+                p = predict_features(forest, features)[1:]
+                part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
     labels = image.labels.read(window)
     part["classes"][index] = image.classes(window)
     part["boundaries"][index] = find_boundaries(labels.astype(np.int64), mode="thick")

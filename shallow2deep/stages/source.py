@@ -7,7 +7,7 @@ import numpy as np
 
 from shallow2deep.config import EnhancerTrainConfig, FeatureSettings
 from shallow2deep.errors import InputError
-from shallow2deep.features import FeatureSpec
+from shallow2deep.features import FILTERS, FeatureSpec
 from shallow2deep.features.fastfilters_bank import load_fastfilters
 from shallow2deep.stages.data import Labelled, open_source
 
@@ -103,6 +103,6 @@ def check_engine(engine: str) -> None:
 
 def feature_spec(settings: FeatureSettings, ndim: int) -> FeatureSpec:
     """The settings' filter bank."""
-    chosen = {} if settings.filters is None else {"filters": settings.filters}
-    spec = FeatureSpec.ilastik(scales=settings.scales, ndim=ndim, **chosen)
+    filters = FILTERS if settings.filters is None else settings.filters
+    spec = FeatureSpec.ilastik(settings.scales, ndim, filters)
     return replace(spec, offset=settings.offset, scale=settings.scale)

@@ -1,5 +1,6 @@
 """The filter bank once more, slow and in float64, from the rules alone: scipy and numpy."""
 
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -61,9 +62,15 @@ def apply(image: np.ndarray, one: Filter, window: float) -> np.ndarray:
 
 
 def features(raw: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """By the rules: filter, then channel, then eigenvalue."""
     image = (raw.astype(np.float64) - spec.offset) / spec.scale
-    results = []
-    for one in spec.filters:
-        smoothed = derivative(image, one.presmoothing, unit(spec.ndim), spec.presmoothing_window)
-        results.append(apply(smoothed, one, spec.window))
-    return np.concatenate(results)
+    channels = image[None] if image.ndim == spec.ndim else image
+    return np.concatenate([of_channel(channel, one, spec) for one in spec.filters for channel in channels])
+
+
+def of_channel(image: np.ndarray, one: Filter, spec: FeatureSpec) -> np.ndarray:
+    if one.in_2d:
+        flat = replace(one, in_2d=False)
+        return np.stack([of_channel(plane, flat, spec) for plane in image], 1)
+    smoothed = derivative(image, one.presmoothing, unit(image.ndim), spec.presmoothing_window)
+    return apply(smoothed, one, spec.window)

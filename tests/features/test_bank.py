@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from features.reference import apply
 from features.reference import features as reference
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from shallow2deep.errors import InputError
 from shallow2deep.features import FILTERS, FeatureSpec, compute_features
 from shallow2deep.features.spec import Filter
+from shallow2deep.features.torch_bank import compute_features_torch
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray, share: float) -> None:
@@ -53,6 +55,19 @@ def test_equal_to_the_rules_on_any_shape(
     found, expected = compute_features(raw, spec, threads=2), reference(raw, spec)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([2, 3]), st.integers(1, 3), st.sets(st.sampled_from([0.7, 1.6])), st.integers(0, 999))
+def test_channels_and_planes_by_the_rules(ndim: int, channels: int, in_2d: set[float], seed: int) -> None:
+    spec = FeatureSpec.ilastik([0.3, 0.7, 1.6], ndim, in_2d=in_2d if ndim == 3 else (), channels=channels)
+    shape = (channels, *(5, 17, 19)[3 - ndim :])
+    raw = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    found, expected = compute_features(raw, spec), reference(raw, spec)
+    assert len(spec.names) == len(found) == spec.n_features
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    by_torch = compute_features_torch(torch.from_numpy(raw), spec).numpy()
+    np.testing.assert_allclose(by_torch, expected, atol=3e-4)
 
 
 @pytest.mark.parametrize("shape", [(70, 90), (20, 30, 40)])

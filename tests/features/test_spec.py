@@ -11,7 +11,13 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import FILTERS, FeatureSpec
 
 SWAPPED = {"name": "StructureTensorEigenvalues", "scale": 1.0, "presmoothing": 1.0, "sigmas": [1.0, 0.5]}
-specs = st.builds(
+planes_and_channels = st.builds(
+    FeatureSpec.ilastik,
+    ndim=st.just(3),
+    in_2d=st.sets(st.sampled_from([0.3, 1.0, 10.0])),
+    channels=st.integers(1, 64),
+)
+specs = planes_and_channels | st.builds(
     FeatureSpec.ilastik,
     scales=st.lists(st.sampled_from([0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0]), min_size=1),
     ndim=st.sampled_from([2, 3]),
