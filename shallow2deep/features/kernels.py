@@ -298,19 +298,20 @@ def _eigenvalues_3d(xx, yy, zz, xy, xz, yz):  # type: ignore[no-untyped-def]
     """Eigenvalues of a symmetric matrix, descending (trigonometric solution; O. K. Smith, CACM 4, 1961).
 
     With t the root of (1 + r) / 2, cos(acos(r) / 3) is a polynomial of t: the loop around it is vectorised.
+    Up to r in float64: where two eigenvalues are nearly equal, r is near 1 or -1, and what it differs by counts.
     """
-    third, half = np.float32(1 / 3), np.float32(0.5)
-    mean = (xx + yy + zz) * third
-    a, b, c = xx - mean, yy - mean, zz - mean
-    off = xy * xy + xz * xz + yz * yz
-    spread = np.sqrt((a * a + b * b + c * c + np.float32(2) * off) * np.float32(1 / 6))
-    det = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
+    p, q, s = np.float64(xx), np.float64(yy), np.float64(zz)
+    u, v, w = np.float64(xy), np.float64(xz), np.float64(yz)
+    mean = (p + q + s) / 3.0
+    a, b, c = p - mean, q - mean, s - mean
+    spread = np.sqrt((a * a + b * b + c * c + 2.0 * (u * u + v * v + w * w)) / 6.0)
+    det = a * (b * c - w * w) - u * (u * c - w * v) + v * (u * w - b * v)
     cube = spread * spread * spread
-    r = half * det / cube if cube > np.float32(1e-30) else np.float32(1)
-    r = min(max(r, np.float32(-1)), np.float32(1))
-    largest = mean + np.float32(2) * spread * _third_angle(np.sqrt(half + half * r))
-    smallest = mean - np.float32(2) * spread * _third_angle(np.sqrt(half - half * r))
-    return largest, np.float32(3) * mean - largest - smallest, smallest
+    r = 0.5 * det / cube if cube > 1e-30 else 1.0
+    r = min(max(r, -1.0), 1.0)
+    largest = mean + 2.0 * spread * _third_angle(np.sqrt(np.float32(0.5 + 0.5 * r)))
+    smallest = mean - 2.0 * spread * _third_angle(np.sqrt(np.float32(0.5 - 0.5 * r)))
+    return np.float32(largest), np.float32(3.0 * mean - largest - smallest), np.float32(smallest)
 
 
 @part

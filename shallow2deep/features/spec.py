@@ -176,6 +176,36 @@ class FeatureSpec:
             channels=channels,
         )
 
+    @classmethod
+    def of_selection(
+        cls,
+        selection: Iterable[tuple[str, float, bool]],
+        ndim: int,
+        depth: int | None = None,
+        channels: int = 1,
+    ) -> Self:
+        """The filters that were chosen in ilastik, in the order of their features there.
+
+        Args:
+            selection: name, scale, and whether it is to work plane by plane in volumes.
+            ndim: of the data, 2 or 3.
+            depth: planes of a volume; in thin ones ilastik lets filters work plane by plane by itself.
+            channels: of raw.
+
+        Raises:
+            InputError: nothing chosen, or what is no filter of ilastik's.
+        """
+
+        def flat(name: str, scale: float, wanted: bool) -> bool:
+            sigmas = Filter.ilastik(name, scale).sigmas
+            thin = depth is not None and any(math.ceil(WINDOW * sigma) + 1 > depth for sigma in sigmas)
+            return ndim == 3 and (wanted or thin)
+
+        filters = tuple(
+            Filter.ilastik(name, scale, flat(name, scale, wanted)) for name, scale, wanted in selection
+        )
+        return cls(filters, ndim, channels=channels)
+
     def _check(self) -> None:
         if self.ndim not in (2, 3):
             raise InputError(f"features of ndim {self.ndim} were asked for; 2 and 3 are possible")

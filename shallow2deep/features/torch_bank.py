@@ -88,6 +88,7 @@ def _eigenvalues(entry: Callable[[int, int], Tensor], ndim: int) -> Tensor:
         middle, half = (m[0, 0] + m[1, 1]) / 2, (m[0, 0] - m[1, 1]) / 2
         root = (half * half + m[0, 1] * m[0, 1]).sqrt()
         return torch.stack([middle + root, middle - root])
+    m = {place: values.double() for place, values in m.items()}  # as the compiled kernels do
     mean = (m[0, 0] + m[1, 1] + m[2, 2]) / 3
     a, b, c = (m[i, i] - mean for i in range(3))
     xy, xz, yz = m[0, 1], m[0, 2], m[1, 2]
@@ -97,4 +98,4 @@ def _eigenvalues(entry: Callable[[int, int], Tensor], ndim: int) -> Tensor:
     # acos of a root, as acos itself is inexact near -1 and 1
     largest = mean + 2 * spread * torch.cos(2 / 3 * torch.acos(((1 + r) / 2).sqrt()))
     smallest = mean - 2 * spread * torch.cos(2 / 3 * torch.acos(((1 - r) / 2).sqrt()))
-    return torch.stack([largest, 3 * mean - largest - smallest, smallest])
+    return torch.stack([largest, 3 * mean - largest - smallest, smallest]).float()

@@ -15,7 +15,7 @@ from shallow2deep.io.ome_zarr import open_zarr
 from shallow2deep.io.stored import Stored, axes_in, no_such_key, reading, size_in_bytes, voxel_size_in
 from shallow2deep.io.tiff import open_tiff
 
-_WITH_KEY = re.compile(r"(?i)(.+?\.(?:h5|hdf5|zarr))[/\\]?(?::(.*))?")
+_WITH_KEY = re.compile(r"(?i)(.+?\.(?:h5|hdf5|ilp|zarr))[/\\]?(?::(.*))?")
 
 
 def split_name(name: str) -> tuple[Path, str | None]:
@@ -38,7 +38,7 @@ def open_stored(name: str) -> Stored:
     if not exists:
         raise InputError(f"{name}: there is no such file; check the path")
     match path.suffix.lower():
-        case ".h5" | ".hdf5":
+        case ".h5" | ".hdf5" | ".ilp":
             return open_hdf5(path, key)
         case ".zarr":
             return open_zarr(path, key)

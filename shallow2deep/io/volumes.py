@@ -144,18 +144,54 @@ def open_volume(
         InputError: what the file has, or what was stated, cannot be used; DamagedFileError.
     """
     name = str(name)
+    stored = _open_numbers(name)
+    file_axes = _file_axes(stored, axes, name)
+    return _volume(name, stored, file_axes, voxel_size)
+
+
+def open_frames(name: str | Path, axes: str) -> list[Volume]:
+    """The time points of one array, each as a volume of its own; nothing but its metadata is read.
+
+    Args:
+        name: see `open_volume`.
+        axes: as known from elsewhere, with or without "t"; those of the file if their number does not fit,
+            where a "c" may be one too many.
+
+    Raises:
+        InputError, DamagedFileError: see `open_volume`.
+    """
+    name = str(name)
+    stored = _open_numbers(name)
+    fitting = [known for known in (axes, axes.replace("c", "")) if len(known) == len(stored.shape)]
+    known = (fitting[0] if fitting else stored.axes or "").lower()
+    if "t" not in known:
+        return [_volume(name, stored, _file_axes(stored, known or None, name), None)]
+    at = known.index("t")
+    check_axes(known.replace("t", ""), stored.shape[:at] + stored.shape[at + 1 :], name)
+    return [
+        replace(_volume(name, stored, known, None, time), name=f"{name} t={time}")
+        for time in range(stored.shape[at])
+    ]
+
+
+def _open_numbers(name: str) -> Stored:
     stored = open_stored(name)
     if stored.dtype.kind not in "buif" or 0 in stored.shape:
         raise InputError(
             f"{name}: {stored.dtype} of shape {stored.shape} came, but numbers were expected; choose an "
             "array of real numbers that is not empty"
         )
-    file_axes = _file_axes(stored, axes, name)
+    return stored
+
+
+def _volume(
+    name: str, stored: Stored, file_axes: str, voxel_size: Sequence[float] | None, time: int = 0
+) -> Volume:
     order = canonical(file_axes)
     dtype = np.dtype(stored.dtype.str).newbyteorder("=")
     shape = tuple(int(stored.shape[file_axes.index(a)]) for a in order)
     size = _voxel_size(stored, voxel_size, spatial(order), name)
-    return Volume(name, order, shape, dtype, size, partial(_read_file, name, stored, file_axes, order))
+    return Volume(name, order, shape, dtype, size, partial(_read_file, name, stored, file_axes, order, time))
 
 
 def open_volumes(
@@ -241,11 +277,11 @@ def _slabs(shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Window]:
 # Readers are functions with their arguments bound, not closures, so that volumes can go to other processes.
 
 
-def _read_file(name: str, stored: Stored, file_axes: str, axes: str, window: Window) -> np.ndarray:
-    by_axis = dict(zip(axes, window, strict=True))
+def _read_file(name: str, stored: Stored, file_axes: str, axes: str, time: int, window: Window) -> np.ndarray:
+    by_axis = dict(zip(axes, window, strict=True)) | {"t": slice(time, time + 1)}
     shape = tuple(s.stop - s.start for s in window)
     require_memory(size_in_bytes(shape, stored.dtype) + stored.unit_bytes, f"{name}: reading {shape}")
-    array = stored.read(tuple(by_axis.get(a, slice(0, 1)) for a in file_axes))
+    array = stored.read(tuple(by_axis[a] for a in file_axes))
     array = array.transpose([file_axes.index(a) for a in (*axes, *set(file_axes) - set(axes))])
     if array.size != math.prod(shape) or array.shape[: len(shape)] != shape:
         raise DamagedFileError(f"{name}: its header does not fit its content; give a whole file")
