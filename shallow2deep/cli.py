@@ -73,6 +73,22 @@ def adapt(
     enhancer: Annotated[
         str | None, typer.Option(help="run of enhancer-train, or an enhancer's folder")
     ] = None,
+    ilp: Annotated[
+        str | None,
+        typer.Option(help="ilastik project, in place of strokes; its data are raw if none is given"),
+    ] = None,
+    forest: Annotated[
+        str | None, typer.Option(help="train one on the strokes, or ilp: the one trained in ilastik")
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="the project's label that is background; the first if not given")
+    ] = None,
+    probabilities: Annotated[
+        list[str] | None, typer.Option(help="maps, exported by ilastik for example, in place of a forest's")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="name or number, from 0, of their channel with the foreground")
+    ] = None,
     segmentor: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,13 +112,25 @@ def adapt(
     from shallow2deep.stages.compare import with_baselines
     from shallow2deep.stages.target_run import adapt as run_adapt
 
-    flags = {"raw": raw, "strokes": strokes, "labels": labels, "axes": axes, "slices": slices}
+    flags = {
+        "raw": raw,
+        "strokes": strokes,
+        "labels": labels,
+        "axes": axes,
+        "slices": slices,
+        "ilp": ilp,
+        "background": background,
+        "probabilities": probabilities,
+        "channel": channel,
+    }
     given = absolute_names({k: v for k, v in flags.items() if v}, Path.cwd())
     values = read_yaml(config) if config else {}
     if isinstance(values.get("target", {}), dict):
         values["target"] = {**values.get("target", {}), **given}
     if enhancer:
         values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
+    if forest:
+        values["forest"] = forest
     if segmentor and isinstance(values.get("segmentor") or {}, dict):
         values["segmentor"] = {**(values.get("segmentor") or {}), "variants": segmentor}
     values = _resolved(values, set_)
@@ -205,6 +233,37 @@ def table(scores: dict[str, dict[str, float]]) -> str:
     lines = [" " * width + "".join(f"{c.replace('average_precision', 'avg.prec.'):>11}" for c in columns)]
     lines += [f"{name:<{width}}" + "".join(f"{s[c]:11.3f}" for c in columns) for name, s in scores.items()]
     return "\n".join(lines)
+
+
+ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")
+app.add_typer(ilp_app, name="ilp")
+Project = Annotated[
+    Path, typer.Argument(help="project of Pixel Classification, or Trainable Domain Adaptation")
+]
+
+
+@ilp_app.command("info")
+def ilp_info(project: Project) -> None:
+    """Say what is in an ilastik project: data, labels, features, forest."""
+    from shallow2deep.stages.ilp import describe
+
+    for line in describe(project):
+        typer.echo(line)
+
+
+@ilp_app.command("predict")
+def ilp_predict(
+    project: Project,
+    out: Annotated[Path, typer.Option(help="folder for the probability maps")],
+    raw: Annotated[
+        list[str] | None, typer.Option(help="other data to predict, in place of the project's own")
+    ] = None,
+) -> None:
+    """Predict with the forest that was trained in ilastik, without ilastik."""
+    from shallow2deep.stages.ilp import predict_project
+
+    for path in predict_project(project, out, raw or ()):
+        typer.echo(path)
 
 
 @app.command()

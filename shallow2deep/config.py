@@ -31,6 +31,10 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str | Path) else value
 
 
+def _number_if_digits(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def _rising(value: tuple[Any, Any]) -> tuple[Any, Any]:
     if not 0 < value[0] <= value[1] < math.inf:
         raise ValueError("two numbers above 0 were expected, the smaller one first")
@@ -51,7 +55,9 @@ def _not_zero(value: int) -> int:
 
 C = TypeVar("C", bound=Settings)
 Names = Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
+NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Range = Annotated[tuple[int, int], AfterValidator(_rising)]
+NameOrNumber = Annotated[str | int, BeforeValidator(_number_if_digits)]
 Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(_different)]
 Engine = Literal["numba", "fastfilters"]
 Jobs = Annotated[int, AfterValidator(_not_zero)]
@@ -90,9 +96,10 @@ class SourceData(RawData):
 
 
 class TargetData(RawData):
-    """Raw images with strokes, matched in order."""
+    """Raw images with strokes, matched in order; or an ilastik project, which has both."""
 
-    strokes: Names
+    raw: NamesOrNone = ()
+    strokes: NamesOrNone = ()
     stroke_axes: str | None = None
     labels: Names | None = Field(
         None, description="dense labels of the same images, only for compare.supervised and scores"
@@ -100,6 +107,29 @@ class TargetData(RawData):
     stroke_classes: dict[int, int] | None = Field(
         None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"
     )
+    channels: Literal["grey", "each"] = Field(
+        "grey", description="colour as grey, or the features of each channel, as in ilastik projects"
+    )
+    ilp: str | None = Field(
+        None, description="ilastik project with strokes, label names, features and, unless given, raw"
+    )
+    background: NameOrNumber | None = Field(
+        None, description="name or number of the project's label that is background; the first if not given"
+    )
+    probabilities: NamesOrNone = Field((), description="maps that take the place of the target forest's")
+    channel: NameOrNumber | None = Field(
+        None, description="name or number, from 0, of the maps' channel; needed if they have several"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.ilp is None and not self.raw:
+            raise ValueError("raw images are missing; give raw, or an ilastik project as ilp")
+        if self.ilp is None and not self.strokes and not self.probabilities:
+            raise ValueError("strokes are missing; give strokes, an ilastik project as ilp, or probabilities")
+        if self.ilp is not None and self.strokes:
+            raise ValueError("strokes and an ilastik project came, which has its own; give one of them")
+        return self
 
 
 class FeatureSettings(Settings):
@@ -328,6 +358,9 @@ class AdaptConfig(Settings):
     target: TargetData
     enhancer: str = Field(description="run folder of enhancer-train, or the folder of an enhancer")
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
+    forest: Literal["train", "ilp"] = Field(
+        "train", description="train a forest on the strokes, or use the ilastik project's own"
+    )
     target_forest: TreeSettings = TreeSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
     segmentor: SegmentorSettings | None = Field(None, description="none is trained if not given")
@@ -346,6 +379,8 @@ class AdaptConfig(Settings):
             raise ValueError(f"segmentor.patch has {len(self.segmentor.patch)} axes but ndim is {self.ndim}")
         if self.segmentor is not None and self.segmentor.rounds > 1 and self.held_out == 0:
             raise ValueError("segmentor.rounds above 1 end by held-out strokes; set held_out above 0")
+        if self.forest == "ilp" and (self.target.ilp is None or self.target.probabilities):
+            raise ValueError("forest: ilp takes the forest of target.ilp; give that, and no probabilities")
         if self.compare.supervised and self.target.labels is None:
             raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self
@@ -406,7 +441,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return absolute_names(values, path.resolve().parent)
 
 
-_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights"}
+_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "ilp", "probabilities"}
 
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:

@@ -1,6 +1,6 @@
 """vigra's random forests, as ilastik keeps them in its project files: read, and written.
 
-A tree is `topology` (int32) [features, classes, nodes …], with the root at index 2, and `parameters` (float64).
+A tree is `topology` (int32) [features, classes, nodes …], its root at index 2, and `parameters` (float64).
 An inner node is [0, p, left, right, column] and goes left if x < parameters[p + 1]; a leaf is [2^30, p] with
 the votes at parameters[p + 1 : p + 1 + classes]. Children are indices into `topology`.
 """
@@ -43,8 +43,8 @@ def read_forests(path: Path, group: str, spec: FeatureSpec, classes: Sequence[st
         labels = stored["known_labels"][()].astype(int)
         if len(classes) < 2 or labels.min() < 1 or labels.max() > len(classes):
             raise InputError(
-                f"{path}: a forest of the labels {labels.tolist()} with the names {list(classes)} came; at least "
-                "two labels, each with a name, are needed"
+                f"{path}: a forest of the labels {labels.tolist()} with the names {list(classes)} came; at "
+                "least two labels, each with a name, are needed"
             )
         trees = [
             _read_tree(tree, spec.n_features, labels - 1, len(classes))
@@ -75,8 +75,8 @@ def _read_tree(tree: h5py.Group, n_features: int, columns: np.ndarray, n_classes
     parameters = tree["parameters"][()].astype(np.float64)
     if topology[:2].tolist() != [n_features, len(columns)]:
         raise DamagedFileError(
-            f"{tree.file.filename}: a tree for {topology[0]} features and {topology[1]} labels came, but the project "
-            f"has {n_features} features and {len(columns)} labels; train it in ilastik again"
+            f"{tree.file.filename}: a tree for {topology[0]} features and {topology[1]} labels came, but the "
+            f"project has {n_features} features and {len(columns)} labels; train it in ilastik again"
         )
     levels = [np.array([_ROOT])]
     seen = 0
@@ -123,14 +123,14 @@ def write_forest(forest: Forest, project: Path, group: str) -> None:
         names = sorted(name for name in stored if name.startswith("Forest"))
         if not names:
             raise InputError(
-                f"{project} holds no trained forest to take the place of; press Live Update in ilastik and save"
+                f"{project} holds no trained forest to replace; press Live Update in ilastik and save"
             )
         for name in names[1:]:
             del stored[name]
         own = stored[names[0]]
         for name in [name for name in own if name.startswith("Tree")]:
             del own[name]
-        present = forest.leaf_values.any(0)
+        present = np.any(forest.leaf_values > 0, axis=0)
         labels = np.flatnonzero(present) + 1
         _set(stored, "known_labels", labels.astype(np.uint32))
         for number, (topology, parameters) in enumerate(_written_trees(forest, present)):

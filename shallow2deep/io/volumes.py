@@ -107,6 +107,16 @@ class Volume:
             self, axes=self.axes[1:], shape=self.shape[1:], dtype=dtype, _read=partial(_read_grey, self)
         )
 
+    def channel(self, number: int) -> "Volume":
+        """A lazy view of one channel."""
+        return replace(
+            self,
+            name=f"{self.name} c={number}",
+            axes=self.axes[1:],
+            shape=self.shape[1:],
+            _read=partial(_read_plane, self, 0, number),
+        )
+
     def fingerprint(self) -> str:
         """sha256 of data type, axes, shape and content: the same for the same content in any file format."""
         little = self.dtype.newbyteorder("<")

@@ -1,6 +1,7 @@
 """The results that an adaptation has to choose from: forest, enhancer, segmentors and baselines."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from shallow2deep.config import AdaptConfig
+from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volume
@@ -70,23 +72,58 @@ def foreground_of(p: np.ndarray, name: str, n_classes: int) -> np.ndarray:
     return p[outputs - 1 :: outputs]
 
 
-def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -> tuple[Predict, list[str]]:
-    """The function from raw `(y, x)` to a candidate's channels, and their names."""
+@dataclass(frozen=True)
+class Predictor:
+    """How a candidate predicts images.
+
+    Attributes:
+        apply: from raw `([C,] *spatial)` to `(K, *spatial)`.
+        outputs: names of the K channels.
+        ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
+    """
+
+    apply: Predict
+    outputs: list[str]
+    ndim: int = 2
+
+
+def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -> Predictor:
+    """Of a candidate's finished stage.
+
+    Raises:
+        InputError: its forest was not there, as maps made elsewhere took its place.
+    """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / name)
-        return partial(predict_raw, network, spec, device=device), list(spec.outputs)
+        return Predictor(partial(predict_raw, network, spec, device=device), list(spec.outputs))
+    if config.target.probabilities:
+        raise InputError(
+            f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
+            "make their maps there, too, and give them to adapt as probabilities"
+        )
     forest = Forest.load(run / FOREST / "forest.npz")
     to_map = partial(predict_probabilities, forest, device=str(device), engine=config.engine)
     if name == FOREST:
-        return to_map, list(config.classes)
-    enhancer, spec = load_enhancer(run / ENHANCED)
-    return (
-        lambda raw: enhance(enhancer, to_map(raw), config.enhanced.block, device),
-        enhanced_channels(config.classes, spec),
-    )
+        return Predictor(to_map, list(config.classes), forest.spec.ndim)
+    enhancer, model = load_enhancer(run / ENHANCED)
+
+    def enhanced(raw: np.ndarray) -> np.ndarray:
+        p = to_map(raw)
+        if p.ndim == 3:
+            return enhance(enhancer, p, config.enhanced.block, device)
+        planes = [enhance(enhancer, p[:, z], config.enhanced.block, device) for z in range(p.shape[1])]
+        return np.stack(planes, 1)
+
+    return Predictor(enhanced, enhanced_channels(config.classes, model), forest.spec.ndim)
 
 
 def predict_raw(network: UNet, spec: ModelSpec, raw: np.ndarray, device: torch.device) -> np.ndarray:
-    """A raw image through a segmentor or source net, with the normalisation it was trained with."""
+    """A raw image `([C,] y, x)` through a segmentor or source net, normalised as in its training."""
     moments = Moments.of(raw) if spec.normalisation is None else Moments(*spec.normalisation)
-    return predict_with_network(network, moments.standardised(raw)[None], device=device)
+    channels = raw if raw.ndim == 3 else raw[None]
+    if len(channels) != spec.in_channels:
+        raise InputError(
+            f"raw with {len(channels)} channels came, but this {spec.kind} takes {spec.in_channels}; "
+            "give such images"
+        )
+    return predict_with_network(network, moments.standardised(channels), device=device)

@@ -19,7 +19,15 @@ from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.io.atomic import atomic_path, write_json
 from shallow2deep.progress import progress_bar
 from shallow2deep.seeding import generator
-from shallow2deep.stages.candidates import FOREST, SUPERVISED, foreground_maps, foreground_of, made, predictor
+from shallow2deep.stages.candidates import (
+    ENHANCED,
+    FOREST,
+    SUPERVISED,
+    foreground_maps,
+    foreground_of,
+    made,
+    predictor,
+)
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.images import Image, map_path
 from shallow2deep.stages.target import Target
@@ -28,6 +36,7 @@ from shallow2deep.training.devices import choose_device
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
 _PLACES = 20
 _VIEW = 512  # pixels: side of the part of an image on which consistency is measured
+_DEPTH = 16  # planes, of volumes
 _VIEWS = 3
 _NOISE = 0.1  # deviations of raw
 
@@ -109,20 +118,31 @@ def _consistency(run: Path, name: str, config: AdaptConfig, target: Target) -> f
 
     2 sum(min(p, q)) / (sum(p) + sum(q)) over views and foreground classes.
     """
-    predict, _ = predictor(run, name, config, choose_device(config.enhanced.device))
+    if target.maps is not None and name in (FOREST, ENHANCED):
+        return float("nan")  # there is no forest that could see the changed image
+    how = predictor(run, name, config, choose_device(config.enhanced.device))
+    whole = how.ndim == 3
+    raws = [image.whole for image in target.images] if whole else target.raws
     shared, total = 0.0, 0.0
-    step = max(1, len(target.raws) // _VIEWS)
-    for number in range(0, len(target.raws), step)[:_VIEWS]:
-        raw = target.raws[number].read().astype(np.float32)
-        start = [max(0, (n - _VIEW) // 2) for n in raw.shape]
-        view = raw[tuple(slice(s, s + _VIEW) for s in start)]
+    step = max(1, len(raws) // _VIEWS)
+    for number in range(0, len(raws), step)[:_VIEWS]:
+        raw = raws[number].read().astype(np.float32)
+        view = raw[_middle(raw.shape, (_DEPTH, _VIEW, _VIEW)[-how.ndim :])]
         noise = generator(config.seed, "consistency", number).standard_normal(view.shape, np.float32)
-        other = np.ascontiguousarray(np.flip(view + _NOISE * raw.std() * noise))
-        p = foreground_of(predict(view), name, len(config.classes))
-        q = np.flip(foreground_of(predict(other), name, len(config.classes)), (-2, -1))
+        other = np.ascontiguousarray(np.flip(view + _NOISE * raw.std() * noise, (-2, -1)))
+        p = foreground_of(how.apply(view), name, len(config.classes))
+        q = np.flip(foreground_of(how.apply(other), name, len(config.classes)), (-2, -1))
         shared += 2 * float(np.minimum(p, q).sum())
         total += float(p.sum() + q.sum())
     return shared / total if total else 1.0
+
+
+def _middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> tuple[slice, ...]:
+    """The middle of the last axes, of at most `sides` pixels; all of the axes before."""
+    spatial = shape[len(shape) - len(sides) :]
+    starts = [max(0, (n - side) // 2) for n, side in zip(spatial, sides, strict=True)]
+    window = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+    return (*[slice(None)] * (len(shape) - len(sides)), *window)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ class Image:
     Attributes:
         name: for the output file, without ending; differs from those of the run's other images.
         file: where it is read from.
-        parts: the image itself, or the planes of a volume.
+        parts: the image itself, or the planes of a volume; `([C,] *spatial)` each.
         stacked: whether `parts` are planes, to be put together along z.
+        whole: all of it as one.
     """
 
     name: str
@@ -33,9 +34,19 @@ class Image:
     parts: list[Volume]
     stacked: bool
     voxel_size: tuple[float, ...] | None
+    whole: Volume
 
-    def predict(self, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """`predict` (raw `(*spatial)` -> `(C, *spatial)`) of all parts, float32 `(C, [z,] *spatial)`."""
+    def predict(self, predict: Callable[[np.ndarray], np.ndarray], ndim: int) -> np.ndarray:
+        """`predict` of all parts, or of the whole volume where it works on `ndim` 3.
+
+        Args:
+            predict: from raw `([C,] *spatial)` to `(K, *spatial)`.
+
+        Returns:
+            float32 `(K, [z,] *spatial)`.
+        """
+        if self.stacked and ndim == 3:
+            return predict(self.whole.read())
         results = (predict(part.read()) for part in self.parts)
         return self.join(results)
 
@@ -58,8 +69,11 @@ class Image:
         return list(np.moveaxis(probabilities, 1, 0)) if self.stacked else [probabilities]
 
 
-def open_images(data: RawData, ndim: int) -> list[Image]:
+def open_images(data: RawData, ndim: int, channels: str = "grey") -> list[Image]:
     """The raw images of `data`, checked, each with a name of its own.
+
+    Args:
+        channels: "grey", or "each" to keep a channel axis.
 
     Raises:
         InputError: anything that cannot be used.
@@ -67,14 +81,24 @@ def open_images(data: RawData, ndim: int) -> list[Image]:
     images: list[Image] = []
     names: set[str] = set()
     for volume in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest):
-        parts = [part.grey() for part in images_of(volume, ndim, data.slices)]
-        for part in parts:
-            check_finite(part)
+        colours = volume if channels == "each" else volume.grey()
+        parts = images_of(colours, ndim, data.slices)
         file = split_name(volume.name)[0]
         name = next(name for name in _names(file.stem) if name not in names)
         names.add(name)
-        images.append(Image(name, file, parts, volume.ndim > ndim, volume.voxel_size))
+        images.append(image_of(name, file, colours, parts, volume.ndim > ndim))
     return images
+
+
+def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked: bool) -> Image:
+    """One input, checked.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    for part in parts:
+        check_finite(part)
+    return Image(name, file, parts, stacked, whole.voxel_size, whole)
 
 
 def _names(stem: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from shallow2deep.progress import progress_bar
 from shallow2deep.stages.candidates import (
     ENHANCED,
     FOREST,
-    Predict,
+    Predictor,
     candidate_names,
     made,
     predict_raw,
@@ -50,12 +50,12 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    apply, channels, ndim = _predictor(Path(model), step, device)
-    images = open_images(data, ndim)
+    how, colours = _predictor(Path(model), step, device)
+    images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
     for image, target in zip(progress_bar(images, desc="predicting"), targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_probabilities(target, image.predict(apply), channels, image.voxel_size)
+        write_probabilities(target, image.predict(how.apply, how.ndim), how.outputs, image.voxel_size)
     return targets
 
 
@@ -74,14 +74,15 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predictor(model: Path, step: str, device_name: str) -> tuple[Predict, list[str], int]:
-    """The function from raw to probabilities, its channels' names, and the images' number of dimensions."""
+def _predictor(model: Path, step: str, device_name: str) -> tuple[Predictor, str]:
+    """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        return partial(predict_raw, network, spec, device=device), list(spec.outputs), 2
+        how = Predictor(partial(predict_raw, network, spec, device=device), list(spec.outputs))
+        return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
@@ -89,7 +90,7 @@ def _predictor(model: Path, step: str, device_name: str) -> tuple[Predict, list[
     for stage in (FOREST, ENHANCED, name):
         if not (model / stage / "manifest.json").is_file():
             raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
-    return *predictor(model, name, config, device), config.ndim
+    return predictor(model, name, config, device), config.target.channels
 
 
 def _candidate(run: Path, step: str, config: AdaptConfig) -> str:

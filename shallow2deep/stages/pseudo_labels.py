@@ -1,6 +1,6 @@
 """Pools of training data of the target: stage *pseudo_labels*, and those of the baselines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +9,15 @@ import zarr
 
 from shallow2deep.config import AdaptConfig, SegmentorSettings
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
-from shallow2deep.forests import Forest, predict_probabilities
+from shallow2deep.forests import predict_probabilities
 from shallow2deep.io.atomic import sync, sync_folder, write_json
+from shallow2deep.io.volumes import open_volume
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.candidates import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
 from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
+from shallow2deep.stages.images import Image, map_path
 from shallow2deep.stages.probabilities import Moments
 from shallow2deep.stages.target import Target, load_enhancer
 from shallow2deep.stages.target_forest import grown
@@ -37,14 +39,12 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
         if confidence.use == "none":
             maps = _all_maps(run, ENHANCED, target, len(config.classes))
             return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
-        forests = [Forest.load(run / FOREST / "forest.npz")]
-        forests += [grown(config, target, number) for number in range(1, confidence.forests)]
         network, _ = load_enhancer(run / ENHANCED)
+        forest_maps = _consensus_maps(config, target, run, str(device))
 
         def consensus(number: int) -> tuple[np.ndarray, np.ndarray]:
-            raw, found = target.raws[number].read(), []
-            for forest in forests:
-                p = predict_probabilities(forest, raw, device=str(device), engine=config.engine)
+            found = []
+            for p in forest_maps(number):
                 for axes in _FLIPS if confidence.flips else _FLIPS[:1]:
                     turned = np.ascontiguousarray(np.flip(p, axes))
                     enhanced_map = enhance(network, turned, config.enhanced.block, device)
@@ -63,6 +63,45 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
         "block": config.enhanced.block,
     }
     return _pool_stage("pseudo_labels", target, settings, plain, after(enhanced), targets)
+
+
+def _consensus_maps(
+    config: AdaptConfig, target: Target, run: Path, device: str
+) -> Callable[[int], Iterator[np.ndarray]]:
+    """From the number of a part of the images to its maps `(C, y, x)` by several forests of the same strokes.
+
+    Maps that were made elsewhere are the only ones.
+    """
+    images = [(image, z) for image in target.images for z in range(len(image.parts))]
+
+    def own(image: Image, z: int) -> np.ndarray:
+        return open_volume(map_path(run / FOREST, image)).planes()[z].read()
+
+    if target.maps is not None:
+        return lambda number: iter([own(*images[number])])
+    assert config.segmentor is not None
+    count = config.segmentor.confidence.forests if any(s.any() for s in target.strokes) else 1
+    others = [grown(config, target, number) for number in range(1, count)]
+    last: dict[str, list[np.ndarray]] = {}
+
+    def of_volume(image: Image) -> list[np.ndarray]:
+        """By the other forests, of all of a volume; kept for its next plane."""
+        if image.name not in last:
+            last.clear()
+            raw = image.whole.read()
+            last[image.name] = [predict_probabilities(f, raw, device, config.engine) for f in others]
+        return last[image.name]
+
+    def maps(number: int) -> Iterator[np.ndarray]:
+        image, z = images[number]
+        yield own(image, z)
+        if image.stacked and target.spec.ndim == 3:
+            yield from (p[:, z] for p in of_volume(image))
+        else:
+            raw = image.parts[z].read()
+            yield from (predict_probabilities(f, raw, device, config.engine) for f in others)
+
+    return maps
 
 
 def next_pseudo_labels_stage(
@@ -168,9 +207,8 @@ def _pool_stage(
             labels, weight = targets(number)
             drawn = target.strokes[number] if strokes else np.zeros(raw.spatial_shape, np.uint8)
             weight = np.where(drawn > 0, 0, weight)  # strokes are true, whatever the pseudo-labels say
-            layers = np.concatenate(
-                [moments.standardised(raw.read())[None], labels, weight[None], drawn[None]]
-            ).astype(np.float32)
+            pixels = moments.standardised(raw.read()).reshape(-1, *raw.spatial_shape)
+            layers = np.concatenate([pixels, labels, weight[None], drawn[None]]).astype(np.float32)
             layers = _padded(layers, patch)
             chunks = (len(layers), *(min(n, 256) for n in layers.shape[1:]))
             pool.create_array(str(number), data=layers, chunks=chunks, compressors=None, overwrite=True)

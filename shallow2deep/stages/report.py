@@ -131,7 +131,8 @@ def _row(
         starts = [max(0, (n - _MAX_SIDE) // 2) for n in plane.shape]
         return plane[tuple(slice(s, s + _MAX_SIDE) for s in starts)]
 
-    row = {"raw": view(image.parts[z].read())}
+    raw = image.parts[z].read()
+    row = {"raw": view(raw.mean(0) if raw.ndim == 3 else raw)}
     if view(strokes).any():
         row["strokes"] = view(strokes)
     maps = {n: view(foreground_maps(run, n, image, len(config.classes))[z].max(0)) for n in names}
@@ -160,7 +161,7 @@ def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str
         ("Python, numpy, torch", f"{platform.python_version()}, {np.__version__}, {torch.__version__}"),
         ("machine", f"{platform.machine()}, {platform.system()}"),
         ("raw", ", ".join(str(image.file) for image in target.images)),
-        ("strokes", ", ".join(config.target.strokes)),
+        ("strokes", ", ".join(config.target.strokes) or config.target.ilp or "none"),
         ("enhancer", config.enhancer),
     ]
     for name, key in (("name", "name"), ("data's licences", "data_licences")):

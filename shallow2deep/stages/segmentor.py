@@ -60,7 +60,8 @@ def network_stage(
             f"segmentor.patch {settings.patch} does not divide by {step}, as this network needs"
         )
     device = choose_device(settings.device)
-    start = _start(settings, len(outputs)) if variant else None
+    channels = target.spec.channels
+    start = _start(settings, len(outputs), channels) if variant else None
 
     def work(folder: Path) -> None:
         if (run / pool.name / SKIPPED).exists():
@@ -73,6 +74,7 @@ def network_stage(
             features=settings.network.features,
             depth=settings.network.depth,
             stem=settings.network.stem,
+            in_channels=channels,
             voxel_size=target.images[0].voxel_size,
             normalisation=(moments.mean, moments.deviation),
         )
@@ -83,8 +85,8 @@ def network_stage(
             network.load_state_dict(start[0].state_dict())
         place = run / pool.name / "pool.zarr"
         count = settings.steps * settings.batch
-        samples = TargetSamples(place, settings.patch, settings.augment, count, config.seed, name)
-        validation = TargetValidation(place, settings.patch)
+        samples = TargetSamples(place, settings.patch, channels, settings.augment, count, config.seed, name)
+        validation = TargetValidation(place, settings.patch, channels)
         objective = FromPseudoLabels(
             network, settings, variant or "plain", integer_seed(config.seed, f"{name} noise")
         )
@@ -129,6 +131,11 @@ def source_net_stage(config: AdaptConfig, target: Target) -> Stage:
             f"{folder} tells {len(spec.outputs)} class apart from background but there are "
             f"{len(config.classes) - 1}; leave out compare.source_net"
         )
+    if target.spec.channels != spec.in_channels:
+        raise InputError(
+            f"{folder} takes grey images but these have {target.spec.channels} channels; leave out "
+            "compare.source_net"
+        )
     device = choose_device(config.enhanced.device)
     fingerprint = " ".join(sha256(folder / name) for name in ("model.json", "weights.safetensors"))
 
@@ -146,7 +153,7 @@ def _predict_all(folder: Path, network: UNet, spec: ModelSpec, target: Target, d
         save_map(folder, image, p, spec.outputs)
 
 
-def _start(settings: SegmentorSettings, n_outputs: int) -> tuple[UNet, str] | None:
+def _start(settings: SegmentorSettings, n_outputs: int, channels: int) -> tuple[UNet, str] | None:
     """The network to start from, and its fingerprint."""
     if settings.weights is None:
         return None
@@ -160,10 +167,11 @@ def _start(settings: SegmentorSettings, n_outputs: int) -> tuple[UNet, str] | No
         own.depth,
         own.stem,
         n_outputs,
-        1,
+        channels,
     ):
         raise InputError(
-            f"{folder} has features {spec.features}, depth {spec.depth}, stem {spec.stem} and "
-            f"{len(spec.outputs)} outputs, other than segmentor.network; set the same there"
+            f"{folder} has features {spec.features}, depth {spec.depth}, stem {spec.stem}, "
+            f"{len(spec.outputs)} outputs and {spec.in_channels} channels, other than segmentor.network and "
+            "the raw; set the same there"
         )
     return network, sha256(folder / "weights.safetensors")

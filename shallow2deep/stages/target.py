@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +12,16 @@ from shallow2deep.config import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.evaluation.held_out import split_strokes
 from shallow2deep.features import FeatureSpec
+from shallow2deep.forests import Forest
 from shallow2deep.io.atomic import sha256
+from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.data import images_of, open_strokes, select
+from shallow2deep.stages.ilp import class_order, project_forest, project_images
 from shallow2deep.stages.images import Image, open_images
+from shallow2deep.stages.maps import open_maps
 from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ class Target:
         strokes: to learn from; one array for each of `raws`.
         held_out: strokes that only judge results, likewise.
         labels: dense labels of `raws`, or none.
+        forest: one that is there already, in place of one trained on the strokes.
+        maps: probability maps that are there already, in place of any forest's; `(y, x)` for each of `raws`.
     """
 
     images: list[Image]
@@ -39,6 +45,8 @@ class Target:
     labels: list[Volume]
     spec: FeatureSpec
     enhancer: Path
+    forest: Forest | None = None
+    maps: list[Volume] | None = None
 
     @property
     def raws(self) -> list[Volume]:
@@ -46,14 +54,18 @@ class Target:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Of raw and strokes."""
+        """Of raw, strokes, and the forest or maps that are there already."""
         found = {
             f"raw {image.name} {n}": f"{part.fingerprint()} {image.voxel_size}"
             for image in self.images
             for n, part in enumerate(image.parts)
         }
         drawn = {f"strokes {n}": hashlib.sha256(s.tobytes()).hexdigest() for n, s in enumerate(self.strokes)}
-        return found | drawn
+        given = {f"map {n}": volume.fingerprint() for n, volume in enumerate(self.maps or [])}
+        if self.forest is not None:
+            arrays = (self.forest.features, self.forest.thresholds, self.forest.leaf_values)
+            given["forest"] = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+        return found | drawn | given
 
     @property
     def held_fingerprint(self) -> str:
@@ -74,21 +86,62 @@ def open_target(config: AdaptConfig) -> Target:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
     _, model = load_enhancer(config.enhancer)
+    images, strokes, spec = _open_images(config, _features(config, model))
+    raws = [part for image in images for part in image.parts]
+    # a forest that is there already has learned from all strokes: none are left to judge by
+    share = 0.0 if config.forest == "ilp" else config.held_out
+    used, held_out = split_strokes(strokes, share, config.seed)
+    labels = _open_labels(config.target, config.ndim, raws)
+    return Target(
+        images,
+        used,
+        held_out,
+        labels,
+        spec,
+        enhancer_folder(config.enhancer),
+        _open_forest(config, spec),
+        open_maps(config, images, strokes) if config.target.probabilities else None,
+    )
+
+
+def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
+    """Of the target forest: as set, or as the enhancer learned on, or None if neither is known."""
     recorded = model.record.get("features")
     learned = FeatureSpec.from_dict(recorded) if isinstance(recorded, dict) else None
     spec = learned if config.features is None else feature_spec(config.features, config.ndim)
+    if learned and spec and (other := spec.difference(learned)):
+        log.warning("the target forest's features are not those that the enhancer learned on: %s", other)
+    if spec and spec.ndim != config.ndim:
+        raise InputError(f"the enhancer's features are {spec.ndim}D but ndim is {config.ndim}; set ndim")
+    return spec
+
+
+def _open_images(
+    config: AdaptConfig, spec: FeatureSpec | None
+) -> tuple[list[Image], list[np.ndarray], FeatureSpec]:
+    """The images, the strokes on each of their parts, and the features of a forest for them."""
+    if config.target.ilp is not None:
+        images, strokes, own = project_images(config.target)
+        return images, strokes, spec if spec is not None and config.features is not None else own
     if spec is None:
         raise InputError(f"{config.enhancer} does not say which features it learned on; set features")
-    if learned and (other := spec.difference(learned)):
-        log.warning("the target forest's features are not those that the enhancer learned on: %s", other)
-    if spec.ndim != config.ndim:
-        raise InputError(f"the enhancer's features are {spec.ndim}D but ndim is {config.ndim}; set ndim")
-    images = open_images(config.target, config.ndim)
+    images = open_images(config.target, config.ndim, config.target.channels)
     raws = [part for image in images for part in image.parts]
-    strokes = open_strokes(config.target, config.ndim, config.classes, raws)
-    used, held_out = split_strokes(strokes, config.held_out, config.seed)
-    labels = _open_labels(config.target, config.ndim, raws)
-    return Target(images, used, held_out, labels, spec, enhancer_folder(config.enhancer))
+    channels = {raw.shape[0] if "c" in raw.axes else 1 for raw in raws}
+    if len(channels) > 1:
+        raise InputError(f"images with {sorted(channels)} channels came; give images that are alike")
+    if config.target.strokes:
+        strokes = open_strokes(config.target, config.ndim, config.classes, raws)
+    else:
+        strokes = [np.zeros(raw.spatial_shape, np.uint8) for raw in raws]
+    return images, strokes, replace(spec, channels=channels.pop())
+
+
+def _open_forest(config: AdaptConfig, spec: FeatureSpec) -> Forest | None:
+    if config.forest == "train" or config.target.ilp is None:
+        return None
+    project = open_project(config.target.ilp)
+    return project_forest(project, spec, class_order(project, config.target.background))
 
 
 def _open_labels(data: TargetData, ndim: int, raws: list[Volume]) -> list[Volume]:

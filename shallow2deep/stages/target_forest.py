@@ -1,13 +1,18 @@
 """Stage *target_forest*: the forest of the user's strokes, and its probability maps."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from shallow2deep.config import AdaptConfig
 from shallow2deep.forests import Forest, predict_probabilities, train_forest
+from shallow2deep.io.volumes import Volume
 from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.engine import Stage
 from shallow2deep.stages.images import Image, map_path, save_map
+from shallow2deep.stages.maps import as_probabilities
 from shallow2deep.stages.parallel import in_parallel
 from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
@@ -17,12 +22,15 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
     device = str(choose_device(config.enhanced.device))
 
     def work(folder: Path) -> None:
-        forest = grown(config, target)
+        if target.maps is not None:
+            _save_given_maps(folder, config, target)
+            return
+        forest = target.forest or grown(config, target)
         forest.save(folder / "forest.npz")
 
         def predict(image: Image) -> None:
-            p = image.predict(partial(predict_probabilities, forest, device=device, engine=config.engine))
-            save_map(folder, image, p, config.classes)
+            apply = partial(predict_probabilities, forest, device=device, engine=config.engine)
+            save_map(folder, image, image.predict(apply, forest.spec.ndim), config.classes)
 
         missing = [image for image in target.images if not map_path(folder, image).exists()]
         jobs = config.jobs if device == "cpu" else 1  # a GPU is kept busy by one
@@ -38,9 +46,18 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
     return Stage("target_forest", settings, target.fingerprints, work)
 
 
+def _save_given_maps(folder: Path, config: AdaptConfig, target: Target) -> None:
+    assert target.maps is not None
+    number = 0
+    for image in target.images:
+        parts = [as_probabilities(part) for part in target.maps[number : number + len(image.parts)]]
+        save_map(folder, image, image.join(np.stack([1 - p, p]) for p in parts), config.classes)
+        number += len(parts)
+
+
 def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
     """A forest of the strokes; with a number, another of the same strokes."""
-    drawn = [(raw.read(), s) for raw, s in zip(target.raws, target.strokes, strict=True) if s.any()]
+    drawn = [(raw.read(), strokes) for raw, strokes in _painted(target)]
     return train_forest(
         [raw for raw, _ in drawn],
         [strokes for _, strokes in drawn],
@@ -51,3 +68,16 @@ def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
         engine=config.engine,
         **config.target_forest.model_dump(),
     )
+
+
+def _painted(target: Target) -> Iterator[tuple[Volume, np.ndarray]]:
+    """What has strokes, and them: images and planes, or whole volumes where features are 3D."""
+    number = 0
+    for image in target.images:
+        strokes = target.strokes[number : number + len(image.parts)]
+        number += len(strokes)
+        if image.stacked and target.spec.ndim == 3:
+            if any(s.any() for s in strokes):
+                yield image.whole, np.stack(strokes)
+        else:
+            yield from ((raw, s) for raw, s in zip(image.parts, strokes, strict=True) if s.any())

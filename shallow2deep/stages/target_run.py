@@ -7,6 +7,7 @@ from shallow2deep.stages.candidates import STROKES_NET, SUPERVISED, segmentor_na
 from shallow2deep.stages.choice import PREDICTION, prediction_stage
 from shallow2deep.stages.engine import Stage
 from shallow2deep.stages.enhanced import enhanced_stage
+from shallow2deep.stages.ilp import with_project
 from shallow2deep.stages.pseudo_labels import (
     labels_pool_stage,
     next_pseudo_labels_stage,
@@ -85,7 +86,7 @@ def adapt(config: AdaptConfig, run: str | Path) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: a signal came; the same call goes on.
     """
-    run = Path(run)
+    run, config = Path(run), with_project(config)
     stages = target_stages(config, run)
     execute(run, "adapt", config, stages)
     write_report(run, config)

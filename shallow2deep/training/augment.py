@@ -26,7 +26,8 @@ def augment(
     Returns:
         The same shapes and dtypes; `image` stays in 0..1, `targets` are moved as the image is.
     """
-    image, targets = change_geometry(image, targets, settings, rng)
+    moved, targets = change_geometry(image[None], targets, settings, rng)
+    image = moved[0]
     if rng.random() < settings.temperature:
         image = _change_confidence(image, rng)
     if rng.random() < settings.blur:
@@ -41,7 +42,7 @@ def augment(
 def augment_raw(
     image: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same for normalised raw (mean 0, deviation 1): geometry, contrast, brightness, noise and blur."""
+    """The same for normalised raw `(C, *spatial)`: geometry, contrast, brightness, noise and blur."""
     image, targets = change_geometry(image, targets, settings, rng)
     if rng.random() < settings.temperature:
         image = image * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.25)
@@ -53,20 +54,25 @@ def augment_raw(
 
 
 def change_geometry(
-    image: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
+    images: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flips, quarter turns where the plane is square, and a smooth deformation with rotation and zoom."""
-    for axis in range(1, image.ndim + 1):
+    """Flips, quarter turns where the plane is square, and a smooth deformation with rotation and zoom.
+
+    Args:
+        images: `(C, *spatial)`.
+        targets: `(K, *spatial)`.
+    """
+    for axis in range(1, images.ndim):
         if rng.random() < 0.5:
-            image, targets = np.flip(image, -axis), np.flip(targets, -axis)
-    if image.shape[-1] == image.shape[-2]:
+            images, targets = np.flip(images, -axis), np.flip(targets, -axis)
+    if images.shape[-1] == images.shape[-2]:
         turns = int(rng.integers(4))
-        image, targets = np.rot90(image, turns, (-2, -1)), np.rot90(targets, turns, (-2, -1))
+        images, targets = np.rot90(images, turns, (-2, -1)), np.rot90(targets, turns, (-2, -1))
     if rng.random() < settings.elastic:
-        where = _deformation(image.shape, settings.zoom, rng)
-        image = _sampled(image[None], where, "bilinear")[0]
+        where = _deformation(images.shape[1:], settings.zoom, rng)
+        images = _sampled(images, where, "bilinear")
         targets = _sampled(targets, where, "nearest").astype(targets.dtype)
-    return np.ascontiguousarray(image), np.ascontiguousarray(targets)
+    return np.ascontiguousarray(images), np.ascontiguousarray(targets)
 
 
 def _deformation(shape: tuple[int, ...], zoom: tuple[float, float], rng: np.random.Generator) -> np.ndarray:

@@ -76,9 +76,11 @@ class TrainingSamples(_Pool):
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         targets = self.targets(patch, number + 1, window)
         image = self.image(patch, forest, number + 1, window)
-        change = augment if self.inputs == "maps" else augment_raw
-        image, targets = change(image, targets, self.settings, rng)
-        return torch.from_numpy(image)[None], torch.from_numpy(targets)
+        if self.inputs == "maps":
+            image, targets = augment(image, targets, self.settings, rng)
+            return torch.from_numpy(image)[None], torch.from_numpy(targets)
+        channels, targets = augment_raw(image[None], targets, self.settings, rng)
+        return torch.from_numpy(channels), torch.from_numpy(targets)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,15 @@ class _TargetPool:
     """What both kinds of samples are cut from.
 
     Attributes:
-        pool: a zarr group with an array `(K + 3, y, x)` for each image: standardised raw, K targets, their
-            weight, strokes.
+        pool: a zarr group with an array `(C + K + 2, y, x)` for each image: C channels of standardised raw, K
+            targets, their weight, strokes.
         size: of a sample, pixels.
+        channels: C.
     """
 
     pool: Path
     size: tuple[int, ...]
+    channels: int
 
     @cached_property
     def _arrays(self) -> list[Any]:
@@ -74,8 +76,9 @@ class TargetSamples(_TargetPool):
             starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         part = np.asarray(self._arrays[image][(slice(None), *window)])
-        raw, targets = augment_raw(part[0], part[1:], self.settings, rng)
-        return torch.from_numpy(raw)[None], torch.from_numpy(targets)
+        raw, targets = part[: self.channels], part[self.channels :]
+        raw, targets = augment_raw(raw, targets, self.settings, rng)
+        return torch.from_numpy(raw), torch.from_numpy(targets)
 
 
 @dataclass(frozen=True)
@@ -90,4 +93,5 @@ class TargetValidation(_TargetPool):
         starts = [(n - s) // 2 for n, s in zip(array.shape[1:], self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         part = np.asarray(array[(slice(None), *window)])
-        return torch.from_numpy(part[:1]), torch.from_numpy((part[1:-2] > 0.5).astype(np.uint8))
+        truth = part[self.channels : -2] > 0.5
+        return torch.from_numpy(part[: self.channels]), torch.from_numpy(truth.astype(np.uint8))

@@ -24,9 +24,10 @@ def sample(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 def test_shapes_ranges_and_determinism(shape: tuple[int, ...], function: Callable) -> None:
     image, targets = sample(shape)
     for seed in range(10):
-        new, moved = function(image, targets, ALL, RNG(seed))
-        again, _ = function(image, targets, ALL, RNG(seed))
-        assert new.shape == shape
+        given = image if function is augment else np.stack([image, 1 - image])
+        new, moved = function(given, targets, ALL, RNG(seed))
+        again, _ = function(given, targets, ALL, RNG(seed))
+        assert new.shape == given.shape
         assert new.dtype == np.float32
         assert moved.shape == targets.shape
         assert moved.dtype == np.uint8
@@ -41,7 +42,10 @@ def test_targets_move_with_the_image() -> None:
     image, targets = sample((96, 96))
     overlaps = []
     for seed in range(30):
-        new, moved = change_geometry(image, targets, AugmentSettings(elastic=1), RNG(seed))
+        (new, other), moved = change_geometry(
+            np.stack([image, 1 - image]), targets, AugmentSettings(elastic=1), RNG(seed)
+        )
+        np.testing.assert_allclose(other, 1 - new, atol=1e-5)
         union = np.count_nonzero((new > 0.5) | (moved[0] > 0))
         overlaps.append(np.count_nonzero((new > 0.5) & (moved[0] > 0)) / max(union, 1))
     assert min(overlaps) > 0.85

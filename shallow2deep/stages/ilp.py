@@ -1,0 +1,249 @@
+"""ilastik projects as input: strokes, names, features and forests; and predicting with them as they are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from shallow2deep.config import AdaptConfig, TargetData
+from shallow2deep.errors import InputError
+from shallow2deep.features import FeatureSpec
+from shallow2deep.forests import Forest, predict_probabilities
+from shallow2deep.forests.vigra import read_forests
+from shallow2deep.io.formats import split_name
+from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
+from shallow2deep.io.volumes import Volume
+from shallow2deep.io.write import write_probabilities
+from shallow2deep.progress import progress_bar
+from shallow2deep.stages.images import Image, image_of
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One time point of one data set of a project.
+
+    Attributes:
+        whole: `([C,] [z,] y, x)`.
+        labels: uint8 `([z,] y, x)`: 0 unlabelled, else the project's label.
+    """
+
+    name: str
+    file: Path
+    whole: Volume
+    labels: np.ndarray
+
+
+def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
+    """All data of a project, with what was painted on them.
+
+    Args:
+        raw: names of the data to take in place of the project's own, one for each of its data sets.
+
+    Raises:
+        InputError: data that are not there or do not fit.
+    """
+    if not project.lanes:
+        raise InputError(f"{project.path} has no data; add some in ilastik and save, or give another project")
+    if raw and len(raw) != len(project.lanes):
+        raise InputError(
+            f"{len(raw)} raw data came for the {len(project.lanes)} data sets of {project.path}; give one "
+            "for each"
+        )
+    names: set[str] = set()
+    frames: list[Frame] = []
+    for lane, name in zip_longest(project.lanes, raw):
+        volumes = lane_frames(project, lane, name)
+        title = _new_name(lane, names)
+        for n, (volume, labels) in enumerate(zip(volumes, read_labels(project, lane, volumes), strict=True)):
+            number = f"_t{n}" if len(volumes) > 1 else ""
+            frames.append(Frame(title + number, split_name(volume.name)[0], volume, labels))
+    return frames
+
+
+def _new_name(lane: Lane, names: set[str]) -> str:
+    """For output files, different from those before."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in lane.nickname) or "data"
+    name, n = plain, 2
+    while name in names:
+        name, n = f"{plain}_{n}", n + 1
+    names.add(name)
+    return name
+
+
+def spec_of(project: Project, volume: Volume) -> FeatureSpec:
+    """The project's features, for data like `volume`.
+
+    Raises:
+        InputError: no features were chosen.
+    """
+    if not project.selection:
+        raise InputError(f"{project.path}: no features are chosen; choose some in ilastik, and save")
+    channels = volume.shape[0] if "c" in volume.axes else 1
+    depth = volume.spatial_shape[0] if volume.ndim == 3 else None
+    return FeatureSpec.of_selection(project.selection, volume.ndim, depth, channels)
+
+
+def project_forest(project: Project, spec: FeatureSpec, order: Sequence[int] | None = None) -> Forest:
+    """The forest that was trained in ilastik.
+
+    Args:
+        order: the project's labels, counted from 0, in the order that the classes are wanted in.
+    """
+    forest = read_forests(project.path, f"{project.group}/ClassifierForests", spec, project.label_names)
+    if order is None:
+        return forest
+    columns = list(order)
+    values = np.ascontiguousarray(forest.leaf_values[:, columns])
+    return replace(forest, classes=tuple(forest.classes[n] for n in columns), leaf_values=values)
+
+
+def class_order(project: Project, background: str | int | None) -> list[int]:
+    """The project's labels, counted from 0, with the background first.
+
+    Args:
+        background: its name, or its number as ilastik counts, from 1.
+
+    Raises:
+        InputError: no such label, or fewer than two.
+    """
+    names = project.label_names
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(
+            f"{project.path} has the labels {list(names)}; two or more are needed, each with its own name"
+        )
+    if background is None:
+        background = 1
+    number = names.index(background) if background in names else background
+    if isinstance(number, int) and background not in names:
+        number -= 1
+    if isinstance(number, str) or not 0 <= number < len(names):
+        raise InputError(
+            f'{project.path} has no label "{background}"; give one of {", ".join(names)}, or its number'
+        )
+    return [number, *(n for n in range(len(names)) if n != number)]
+
+
+def with_project(config: AdaptConfig) -> AdaptConfig:
+    """The same settings with the classes of the ilastik project they name, if they name one.
+
+    Raises:
+        InputError: a project that cannot be used.
+    """
+    if config.target.ilp is None:
+        return config
+    project = open_project(config.target.ilp)
+    names = project.label_names
+    classes = tuple(names[n] for n in class_order(project, config.target.background))
+    target = config.target.model_copy(update={"channels": "each"})
+    return config.model_copy(update={"classes": classes, "target": target})
+
+
+def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], FeatureSpec]:
+    """Images of a project, 2D ones or the planes of volumes, their strokes, and the project's features.
+
+    Returns:
+        strokes: for each part of each image uint8 `(y, x)`: 0 or the number of a class, from 1.
+
+    Raises:
+        InputError: data that cannot be used.
+    """
+    assert data.ilp is not None
+    project = open_project(data.ilp)
+    frames = open_frames(project, data.raw)
+    specs = {spec_of(project, frame.whole) for frame in frames}
+    if len(specs) > 1:
+        raise InputError(
+            f"{data.ilp}: its data sets differ in dimensions or channels; give data that are alike"
+        )
+    numbers = np.zeros(256, np.uint8)
+    for number, label in enumerate(class_order(project, data.background), 1):
+        numbers[label + 1] = number
+    images, strokes = [], []
+    for frame in frames:
+        stacked = frame.whole.ndim == 3
+        whole = _without_single_channel(frame.whole)
+        images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked))
+        drawn = numbers[frame.labels]
+        strokes += list(drawn) if stacked else [drawn]
+    if not any(drawn.any() for drawn in strokes):
+        raise InputError(f"{data.ilp} holds no strokes; paint some of each label in ilastik, and save")
+    return images, strokes, specs.pop()
+
+
+def _without_single_channel(volume: Volume) -> Volume:
+    return volume.grey() if "c" in volume.axes and volume.shape[0] == 1 else volume
+
+
+def describe(path: str | Path) -> Iterator[str]:
+    """What is in a project, line by line."""
+    project = open_project(path)
+    yield f"{project.path}: {project.workflow}, saved by ilastik {project.version}"
+    yield f"labels:   {', '.join(project.label_names) or 'none'}"
+    flat = sorted({scale for _, scale, in_2d in project.selection if in_2d})
+    filters: dict[str, list[str]] = {}
+    for name, scale, _ in project.selection:
+        filters.setdefault(name, []).append(f"{scale:g}")
+    yield "features: " + (
+        "; ".join(f"{name} {' '.join(scales)}" for name, scales in filters.items()) or "none"
+    )
+    if flat:
+        yield f"          plane by plane at {' '.join(f'{scale:g}' for scale in flat)}"
+    yield f"forest:   {'trained' if project.has_forest else 'none'}"
+    for lane in project.lanes:
+        counts = project.label_counts(lane)
+        drawn = ", ".join(f"{_label_name(project, n)} {counts[n]}" for n in sorted(counts))
+        yield f"data:     {lane.nickname} ({lane.axes}): {lane.raw or lane.problem}"
+        yield f"          labelled pixels: {drawn or 'none'}"
+
+
+def _label_name(project: Project, number: int) -> str:
+    known = dict(enumerate(project.label_names, 1))
+    return known.get(number, f"label {number}")
+
+
+def predict_project(
+    path: str | Path, out: str | Path, raw: Sequence[str] = (), engine: str = "numba"
+) -> list[Path]:
+    """Predicts with the forest that was trained in ilastik, as ilastik does.
+
+    Args:
+        path: the project.
+        out: a folder, which gets a .h5 file for each of the project's data sets and time points.
+        raw: other data to predict, like those of the project, in place of its own.
+
+    Returns:
+        The files written: float32 `(labels, [z,] y, x)` each.
+
+    Raises:
+        InputError: a project or data that cannot be used, before any work.
+    """
+    project, out = open_project(path), Path(out)
+    if not project.has_forest:
+        raise InputError(f"{path} holds no trained forest; press Live Update in ilastik, save, and try again")
+    volumes = _volumes_to_predict(project, raw)
+    forests: Mapping[FeatureSpec, Forest] = {
+        spec: project_forest(project, spec) for spec in {spec_of(project, v) for _, v in volumes}
+    }
+    written = []
+    for name, volume in progress_bar(volumes, desc="predicting"):
+        forest = forests[spec_of(project, volume)]
+        p = predict_probabilities(forest, volume.read(), engine=engine)
+        written.append(write_probabilities(out / f"{name}.h5", p, forest.classes, volume.voxel_size))
+    return written
+
+
+def _volumes_to_predict(project: Project, raw: Sequence[str]) -> list[tuple[str, Volume]]:
+    if not raw:
+        return [(frame.name, frame.whole) for frame in open_frames(project)]
+    if not project.lanes:
+        raise InputError(f"{project.path} has no data whose axes new data could be read by")
+    found: list[tuple[str, Volume]] = []
+    names: set[str] = set()
+    for name in raw:
+        lane = replace(project.lanes[0], nickname=split_name(name)[0].stem)
+        title = _new_name(lane, names)
+        frames = lane_frames(project, lane, name)
+        found += [(f"{title}_t{n}" if len(frames) > 1 else title, volume) for n, volume in enumerate(frames)]
+    return found

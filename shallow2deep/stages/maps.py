@@ -1,0 +1,136 @@
+"""Probability maps that were made elsewhere, in ilastik for example, in place of the target forest's."""
+
+import json
+from collections.abc import Sequence
+
+import h5py
+import numpy as np
+
+from shallow2deep.config import AdaptConfig
+from shallow2deep.errors import InputError
+from shallow2deep.io.formats import open_stored, split_name
+from shallow2deep.io.ilp import open_project
+from shallow2deep.io.volumes import Volume, open_volume, open_volumes
+from shallow2deep.stages.images import Image
+
+_FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
+
+
+def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np.ndarray]) -> list[Volume]:
+    """The foreground's map of each part of the images, lazy.
+
+    Args:
+        strokes: of each part; where there are any, they must agree with the chosen channel.
+
+    Raises:
+        InputError: maps that do not fit the images, the wrong channel, or more than two classes.
+    """
+    if len(config.classes) != 2:
+        raise InputError(
+            f"probabilities stand in for a forest of two classes, but there are {config.classes}"
+        )
+    names = [volume.name for volume in open_volumes(config.target.probabilities)]
+    if len(names) != len(images):
+        raise InputError(
+            f"{len(images)} raw images but {len(names)} probability maps came; give one for each"
+        )
+    maps = []
+    for name, image in zip(names, images, strict=True):
+        volume = _open_map(name, image, config)
+        maps += volume.planes() if image.stacked else [volume]
+    for part in maps:
+        as_probabilities(part)
+    _check_against_strokes(maps, strokes)
+    return maps
+
+
+def as_probabilities(volume: Volume) -> np.ndarray:
+    """A map as float32 in 0..1; whole numbers are shares of their type's largest.
+
+    Raises:
+        InputError: other values.
+    """
+    kind = next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
+    values = volume.read()
+    if kind is None or not (values.min() >= 0 and values.max() <= kind):  # false for NaN as well
+        raise InputError(
+            f"{volume.name}: values from {values.min()} to {values.max()} of type {volume.dtype} came, but "
+            "probabilities in 0..1, or 8 or 16 bits of them, were expected; export Probabilities"
+        )
+    return values.astype(np.float32) / np.float32(kind)
+
+
+def _open_map(name: str, image: Image, config: AdaptConfig) -> Volume:
+    shape = image.whole.spatial_shape
+    volume = open_volume(name, _axes(name, shape))
+    if volume.spatial_shape != shape:
+        raise InputError(
+            f"{name} has shape {volume.shape} but its raw image {shape}; give maps of the raw images"
+        )
+    if "c" not in volume.axes:
+        return volume
+    return volume.channel(_channel(name, volume.shape[0], config))
+
+
+def _axes(name: str, shape: tuple[int, ...]) -> str | None:
+    """The file's own axes, or those by which its shape is that of the raw image and a channel."""
+    stored = open_stored(name)
+    if stored.axes and len(stored.axes) == len(stored.shape):
+        return None
+    spatial = "zyx"[-len(shape) :]
+    fitting = {(*shape, *stored.shape[len(shape) :]): spatial + "c", stored.shape[:1] + shape: "c" + spatial}
+    if stored.shape == shape:
+        return spatial
+    return fitting.get(stored.shape)
+
+
+def _channel(name: str, count: int, config: AdaptConfig) -> int:
+    wanted = config.target.channel
+    if wanted is None:
+        if count <= 2:
+            return count - 1
+        raise InputError(
+            f"{name} has {count} channels; state the foreground's by its number, from 0, as channel"
+        )
+    if isinstance(wanted, str):
+        known = _channel_names(name, config)
+        if wanted not in known:
+            raise InputError(
+                f'{name} has no channel "{wanted}"; known are {", ".join(known)}, or 0 to {count - 1}'
+            )
+        wanted = known.index(wanted)
+    if not 0 <= wanted < count:
+        raise InputError(
+            f"{name} has {count} channels; channel {wanted} was asked for, give 0 to {count - 1}"
+        )
+    return wanted
+
+
+def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
+    """As the file, the ilastik project or the settings name them."""
+    path, key = split_name(name)
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            node = file[key] if key else next(iter(file.values()))
+            if isinstance(stored := node.attrs.get("channels"), str):
+                return [str(channel) for channel in json.loads(stored)]
+    if config.target.ilp is not None:
+        return open_project(config.target.ilp).label_names
+    return config.classes
+
+
+def _check_against_strokes(maps: Sequence[Volume], strokes: Sequence[np.ndarray]) -> None:
+    means = []
+    for number in (1, 2):
+        found = [
+            as_probabilities(p)[s == number]
+            for p, s in zip(maps, strokes, strict=True)
+            if (s == number).any()
+        ]
+        means.append(float(np.concatenate(found).mean()) if found else None)
+    background, foreground = means
+    if background is not None and foreground is not None and foreground <= background:
+        raise InputError(
+            f"the chosen channel has mean {foreground:.2f} under the foreground's strokes and "
+            f"{background:.2f} under the background's; choose the other channel, or another background"
+        )
