@@ -1,0 +1,271 @@
+"""Adapting from ilastik projects and from maps made elsewhere, and predicting as ilastik does."""
+
+import json
+from pathlib import Path
+
+import h5py
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from ilp_file import add_empty_forest, write_project
+from tiny import SIZE, artifacts, disc_image
+from typer.testing import CliRunner
+
+from shallow2deep import adapt, predict
+from shallow2deep.cli import app
+from shallow2deep.config import AdaptConfig, RawData, validated
+from shallow2deep.errors import InputError
+from shallow2deep.export.ilp import export_forest
+from shallow2deep.features import FeatureSpec
+from shallow2deep.forests import Forest, train_forest
+from shallow2deep.io.ilp import open_project
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.stages.ilp import predict_project, spec_of
+
+SELECTION = [
+    (name, scale, False)
+    for name in ("GaussianSmoothing", "HessianOfGaussianEigenvalues")
+    for scale in (0.7, 1.6)
+]
+
+
+def painted(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Raw `(y, x)` and strokes: 1 on discs, 2 on the ground, as an ilastik user might have it."""
+    raw, labels = disc_image(seed, 60)
+    strokes = np.zeros_like(labels)
+    for row in (20, 40, 60, 80):
+        strokes[row : row + 2] = np.where(labels[row : row + 2] > 0, 1, 2)
+    return raw, strokes
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """A trained 2D project of two lanes."""
+    lanes = [painted(seed) for seed in (200, 201)]
+    path = write_project(
+        tmp_path / "flat.ilp", [(raw[..., None], "yxc", s[..., None]) for raw, s in lanes], ("disc", "ground")
+    )
+    spec = FeatureSpec.of_selection(SELECTION, 2)
+    add_empty_forest(path, spec.n_features)
+    forest = train_forest([r for r, _ in lanes], [s for _, s in lanes], spec, 9, classes=("disc", "ground"))
+    trained = export_forest(forest, path, tmp_path / "trained.ilp")
+    forest.save(tmp_path / "forest.npz")
+    return trained
+
+
+def config(enhancer: Path, target: dict, **changes: object) -> AdaptConfig:
+    values = {
+        "target": target,
+        "enhancer": str(enhancer),
+        "target_forest": {"n_trees": 5},
+        "enhanced": {"device": "cpu"},
+    }
+    return validated(AdaptConfig, values | changes, "test")
+
+
+def foreground(run: Path, name: str, stage: str = "target_forest") -> np.ndarray:
+    return open_volume(run / stage / f"{name}.h5").read()[-1]
+
+
+def test_strokes_names_and_features_come_from_the_project(
+    flat: Path, source_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    settings = config(source_run, {"ilp": str(flat), "background": "ground"})
+    adapt(settings, run)
+    forest = Forest.load(run / "target_forest" / "forest.npz")
+    assert forest.classes == ("ground", "disc")
+    assert forest.spec == FeatureSpec.of_selection(SELECTION, 2)
+    labels = disc_image(200, 60)[1] > 0
+    p = foreground(run, "lane_0")
+    assert p[labels].mean() > p[~labels].mean() + 0.3
+    before = artifacts(run)
+    adapt(settings, run)
+    assert artifacts(run) == before
+
+
+def test_the_projects_own_forest(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    adapt(config(source_run, {"ilp": str(flat), "background": 2}, forest="ilp"), run)
+    maps = {path.stem: open_volume(path).read() for path in predict_project(flat, tmp_path / "maps")}
+    assert set(maps) == {"lane_0", "lane_1"}
+    own = Forest.load(tmp_path / "forest.npz")
+    assert own.classes == ("disc", "ground")
+    for name, p in maps.items():
+        np.testing.assert_allclose(
+            open_volume(run / "target_forest" / f"{name}.h5").read(), p[::-1], atol=1e-6
+        )
+    choice = json.loads((run / "prediction" / "choice.json").read_text())
+    assert choice["held_out_pixels"] == 0
+
+
+def test_volumes_with_3d_features_are_enhanced_plane_by_plane(source_run: Path, tmp_path: Path) -> None:
+    raw = np.stack([painted(300)[0]] * 5)
+    strokes = np.zeros_like(raw)
+    strokes[2] = painted(300)[1]
+    path = write_project(
+        tmp_path / "p.ilp",
+        [(raw[..., None], "zyxc", strokes[..., None])],
+        ("disc", "ground"),
+        in_2d=(False, True),
+    )
+    run = tmp_path / "run"
+    adapt(config(source_run, {"ilp": str(path), "background": "ground"}), run)
+    spec = Forest.load(run / "target_forest" / "forest.npz").spec
+    assert [one.in_2d for one in spec.filters] == [False, True, False, True]
+    assert foreground(run, "lane_0", "enhanced").shape == raw.shape
+    np.save(tmp_path / "more.npy", raw)
+    (written,) = predict(run, RawData(raw=(str(tmp_path / "more.npy"),)), tmp_path / "out", "forest")
+    np.testing.assert_allclose(open_volume(written).read()[-1], foreground(run, "lane_0"), atol=1e-6)
+
+
+def test_channels_and_time_with_a_segmentor(source_run: Path, tmp_path: Path) -> None:
+    first, strokes = painted(400)
+    raw = np.stack([np.stack([first, 255 - first], -1)] * 2)
+    drawn = np.zeros((2, SIZE, SIZE, 1), np.uint8)
+    drawn[0, ..., 0] = strokes
+    path = write_project(tmp_path / "p.ilp", [(raw, "tyxc", drawn)], ("disc", "ground"))
+    run = tmp_path / "run"
+    segmentor = {
+        "network": {"features": 4, "depth": 2, "stem": 2},
+        "patch": [32, 32],
+        "batch": 2,
+        "steps": 4,
+        "workers": 0,
+        "device": "cpu",
+        "confidence": {"forests": 2},
+    }
+    adapt(config(source_run, {"ilp": str(path), "background": "ground"}, segmentor=segmentor), run)
+    assert Forest.load(run / "target_forest" / "forest.npz").spec.channels == 2
+    model = json.loads((run / "segmentor-consistency" / "model.json").read_text())
+    assert model["in_channels"] == 2
+    assert foreground(run, "lane_0_t1", "segmentor-consistency").shape == (SIZE, SIZE)
+    np.testing.assert_array_equal(foreground(run, "lane_0_t0"), foreground(run, "lane_0_t1"))
+
+
+@pytest.mark.parametrize("form", ["channel first", "channel last", "ilastik", "one channel", "8 bits"])
+def test_maps_made_elsewhere(form: str, flat: Path, source_run: Path, tmp_path: Path) -> None:
+    given = [open_volume(path).read() for path in predict_project(flat, tmp_path / "maps")]
+    names = []
+    for n, p in enumerate(given):
+        names.append(str(tmp_path / f"p{n}.{'h5' if form == 'ilastik' else 'npy'}"))
+        if form == "ilastik":
+            with h5py.File(names[-1], "w") as file:
+                file["exported_data"] = np.moveaxis(p, 0, -1)
+                tags = {"axes": [{"key": a} for a in "yxc"]}
+                file["exported_data"].attrs["axistags"] = json.dumps(tags)
+            continue
+        arrays = {
+            "channel first": p,
+            "channel last": np.moveaxis(p, 0, -1),
+            "one channel": p[0],
+            "8 bits": np.round(p * 255).astype(np.uint8),
+        }
+        np.save(names[-1], arrays[form])
+    target = {"ilp": str(flat), "background": "ground", "probabilities": names}
+    channel = {"ilastik": "disc", "one channel": None}.get(form, 0)
+    run = tmp_path / "run"
+    adapt(config(source_run, target | {"channel": channel}), run)
+    np.testing.assert_allclose(foreground(run, "lane_0"), given[0][0], atol=0.002)
+    assert foreground(run, "lane_1", "enhanced").shape == (SIZE, SIZE)
+    with pytest.raises(InputError, match="made elsewhere"):
+        predict(run, names[0], tmp_path / "out", "forest")
+
+
+def test_maps_without_strokes(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    raw = painted(200)[0]
+    iio.imwrite(tmp_path / "raw.png", raw)
+    p = open_volume(predict_project(flat, tmp_path / "maps")[0]).read()
+    np.save(tmp_path / "p.npy", p[0])
+    target = {"raw": str(tmp_path / "raw.png"), "probabilities": str(tmp_path / "p.npy")}
+    adapt(config(source_run, target), tmp_path / "run")
+    np.testing.assert_allclose(foreground(tmp_path / "run", "raw"), p[0], atol=1e-6)
+
+
+def test_the_wrong_channel_contradicts_the_strokes(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    maps = [str(path) for path in predict_project(flat, tmp_path / "maps")]
+    target = {"ilp": str(flat), "background": "ground", "probabilities": maps}
+    for wrong, message in (
+        (1, "choose the other channel"),
+        ("dust", 'no channel "dust"'),
+        (5, "give 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            adapt(config(source_run, target | {"channel": wrong}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--ilp", "{gone}"], "no such file"),
+        (["--ilp", "{flat}", "--background", "dust"], 'no label "dust"'),
+        (["--ilp", "{flat}", "--strokes", "s.png"], "give one of them"),
+        (["--raw", "x.png"], "strokes are missing"),
+        (["--raw", "x.png", "--strokes", "s.png", "--forest", "ilp"], "target.ilp"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    flags: list[str], message: str, flat: Path, source_run: Path, tmp_path: Path
+) -> None:
+    filled = [flag.format(gone=tmp_path / "gone.ilp", flat=flat) for flag in flags]
+    run = tmp_path / "run"
+    result = CliRunner().invoke(app, ["adapt", *filled, "--enhancer", str(source_run), "--run", str(run)])
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert not run.exists()
+
+
+def test_info_and_predict_from_the_command_line(flat: Path, tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["ilp", "info", str(flat)]).output
+    for part in ("disc, ground", "GaussianSmoothing 0.7 1.6", "forest:   trained", "lane 1 (yxc)"):
+        assert part in told
+    np.save(tmp_path / "other.npy", painted(5)[0])
+    arguments = [
+        "ilp",
+        "predict",
+        str(flat),
+        "--out",
+        str(tmp_path / "out"),
+        "--raw",
+        str(tmp_path / "other.npy"),
+    ]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert str(tmp_path / "out" / "other.h5") in result.output
+    assert open_volume(tmp_path / "out" / "other.h5").shape == (2, SIZE, SIZE)
+
+
+def results_of_ilastik(folder: Path) -> list[tuple[Path, np.ndarray]]:
+    """Projects, and what ilastik itself predicted with their forests, `(C, [z,] y, x)` for each frame."""
+    api = folder / "api_projects"
+    return [
+        (api / "PixelClass.ilp", np.moveaxis(np.load(api / "res-Data_1channel_pc1xyc.npy"), -1, 0)[None]),
+        (api / "PixelClass3D.ilp", np.moveaxis(np.load(api / "res-Data_3D_pc3d.npy"), -1, 0)[None]),
+    ]
+
+
+def test_equal_to_ilastik(shared_data: Path, tmp_path: Path) -> None:
+    """By ilastik's own rule for other platforms."""
+    for project, expected in results_of_ilastik(shared_data / "ilastik"):
+        paths = predict_project(project, tmp_path / project.stem)
+        off = abs(np.stack([open_volume(path).read() for path in paths]) - expected)
+        assert (off >= 0.015).mean() < 0.001
+        assert off.max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("PixelClassNoClassifier.ilp", "Live Update"), ("PixelClassNoData.ilp", "no trained")],
+)
+def test_real_projects_that_cannot_predict(
+    shared_data: Path, name: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        predict_project(shared_data / "ilastik/api_projects" / name, tmp_path)
+
+
+def test_thin_volumes_are_filtered_plane_by_plane(tmp_path: Path) -> None:
+    raw = np.zeros((2, 20, 20, 1), np.uint8)
+    project = open_project(write_project(tmp_path / "p.ilp", [(raw, "zyxc", np.zeros_like(raw))]))
+    volume = open_volume(f"{project.path}:Input Data/local_data/id-0")
+    assert {one.in_2d for one in spec_of(project, volume).filters} == {True}
