@@ -42,16 +42,19 @@ def export_forest(forest: Forest, project: str | Path, out: str | Path) -> Path:
 
 def _check(forest: Forest, project: Project) -> None:
     spec = forest.spec
-    known = [FeatureSpec.of_selection(project.selection, spec.ndim, d, spec.channels) for d in _THIN]
+    known = [
+        FeatureSpec.of_selection(project.selection, spec.ndim, depth, spec.channels, not project.old)
+        for depth in _THIN
+    ]
     if spec not in known:
         raise InputError(
-            f"{project.path} has other features than the forest ({known[0].difference(spec)}); train the forest "
+            f"{project.path} has other features than the forest ({known[0].difference(spec)}); train it "
             "with the project's features: s2d adapt --ilp"
         )
     if set(forest.classes) != set(project.label_names):
         raise InputError(
-            f"{project.path} has the labels {list(project.label_names)} but the forest {list(forest.classes)}; "
-            "train the forest on the project: s2d adapt --ilp"
+            f"{project.path} has the labels {list(project.label_names)} but the forest "
+            f"{list(forest.classes)}; train the forest on the project: s2d adapt --ilp"
         )
 
 
@@ -71,4 +74,6 @@ def _verify(forest: Forest, written: Forest) -> None:
         if len(known):
             x[column] = rng.choice(np.concatenate([known, np.nextafter(known, np.float32(np.inf))]), 4096)
     if abs(predict_features(forest, x) - predict_features(written, x)).max() > 1e-6:
-        raise Shallow2DeepError("the forest in the project predicts otherwise than the trained one; please report it")
+        raise Shallow2DeepError(
+            "the forest in the project predicts otherwise than the trained one; please report it"
+        )

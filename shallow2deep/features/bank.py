@@ -30,15 +30,17 @@ _COLUMN = {
 def _group_kernels(group: list[Filter], window: float) -> np.ndarray:
     """The half kernels of filters of one scale, as `filter_lines_2d` takes them, float32 `(7, 3)`."""
     sigma = min(group[0].scale, 1.0)
+    tensors = [one.sigmas for one in group if one.name == "StructureTensorEigenvalues"]
+    inner, outer = tensors[0] if tensors else (sigma, sigma)
     out = np.zeros((7, 3), np.float32)
     for row, (wanted, order) in {
         kernels.GAUSS: (sigma, 0),
         kernels.SLOPE: (sigma, 1),
         kernels.CURVE: (sigma, 2),
         kernels.NARROW: (0.66 * sigma, 0),
-        kernels.INNER: (0.5 * sigma, 0),
-        kernels.INNER_SLOPE: (0.5 * sigma, 1),
-        kernels.OUTER: (sigma, 0),
+        kernels.INNER: (inner, 0),
+        kernels.INNER_SLOPE: (inner, 1),
+        kernels.OUTER: (outer, 0),
     }.items():
         half = half_kernel(wanted, order, window)
         out[row, : len(half)] = half

@@ -298,7 +298,7 @@ def _eigenvalues_3d(xx, yy, zz, xy, xz, yz):  # type: ignore[no-untyped-def]
     """Eigenvalues of a symmetric matrix, descending (trigonometric solution; O. K. Smith, CACM 4, 1961).
 
     With t the root of (1 + r) / 2, cos(acos(r) / 3) is a polynomial of t: the loop around it is vectorised.
-    Up to r in float64: where two eigenvalues are nearly equal, r is near 1 or -1, and what it differs by counts.
+    Up to r in float64: where two eigenvalues are nearly equal, r is near 1 or -1, and the rest counts.
     """
     p, q, s = np.float64(xx), np.float64(yy), np.float64(zz)
     u, v, w = np.float64(xy), np.float64(xz), np.float64(yz)
@@ -361,7 +361,7 @@ def _plane_of_products(image, z, span, kernels, lines, across, products, ring): 
     """
     nz, ny, width = image.shape
     rows = image.reshape(nz * ny, width)
-    low, high = max(span[0] - 1, 0), min(span[1] + 1, ny)
+    low, high = max(span[0] - 2, 0), min(span[1] + 2, ny)
     for y in range(low, high):
         _even_across(lines[0, y - low], rows, z, nz, ny, y, kernels[INNER])
         _odd_across(lines[1, y - low], rows, z, nz, ny, y, kernels[INNER_SLOPE])
@@ -414,7 +414,7 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
     rows = image.reshape(nz * ny, width)
     low, high = max(first - 2, 0), min(last + 2, ny)
     even, odd, curve = kernels[GAUSS], kernels[SLOPE], kernels[CURVE]
-    planes = np.empty((3, high - low + 2, width), np.float32)
+    planes = np.empty((3, high - low + 4, width), np.float32)
     lines = np.empty((6, width), np.float32)
     tensor = columns[TENSOR] >= 0
     products = np.empty((6, _RING, high - low, width) if tensor else (6, 0, 0, 0), np.float32)

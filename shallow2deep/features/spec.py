@@ -50,20 +50,29 @@ class Filter:
     in_2d: bool = False
 
     @classmethod
-    def ilastik(cls, name: str, scale: float, in_2d: bool = False) -> Self:
+    def ilastik(cls, name: str, scale: float, in_2d: bool = False, swapped: bool = True) -> Self:
         """A filter as ilastik derives it from its name and scale.
 
         ilastik smooths first and then filters at a sigma of at most 1, so that no kernel is wide. It asks
         fastfilters for a structure tensor with gradients at sigma and smoothing at sigma / 2; the binding
-        swaps the two, and so do we.
+        swaps the two, and so do we. Up to ilastik 1.2 it did not: projects of that time need `swapped` False.
         """
         presmoothing = math.sqrt(scale**2 - 1) if scale > 1 else scale
         sigma = min(scale, 1.0)
         if name == "DifferenceOfGaussians":
             return cls(name, scale, presmoothing, (sigma, 0.66 * sigma), in_2d)
         if name == "StructureTensorEigenvalues":
-            return cls(name, scale, presmoothing, (0.5 * sigma, sigma), in_2d)
+            sigmas = (0.5 * sigma, sigma)
+            return cls(name, scale, presmoothing, sigmas if swapped else sigmas[::-1], in_2d)
         return cls(name, scale, presmoothing, (sigma,), in_2d)
+
+    @property
+    def title(self) -> str:
+        """Name and scale, and what else tells it from others of the same name."""
+        old = self.name == "StructureTensorEigenvalues" and self.sigmas[0] > self.sigmas[1]
+        return (
+            f"{self.name}@{self.scale}{' as in ilastik 1.2' if old else ''}{' in 2D' if self.in_2d else ''}"
+        )
 
     def size(self, ndim: int) -> int:
         """Number of features of one channel."""
@@ -183,6 +192,7 @@ class FeatureSpec:
         ndim: int,
         depth: int | None = None,
         channels: int = 1,
+        swapped: bool = True,
     ) -> Self:
         """The filters that were chosen in ilastik, in the order of their features there.
 
@@ -191,6 +201,7 @@ class FeatureSpec:
             ndim: of the data, 2 or 3.
             depth: planes of a volume; in thin ones ilastik lets filters work plane by plane by itself.
             channels: of raw.
+            swapped: see `Filter.ilastik`.
 
         Raises:
             InputError: nothing chosen, or what is no filter of ilastik's.
@@ -202,7 +213,8 @@ class FeatureSpec:
             return ndim == 3 and (wanted or thin)
 
         filters = tuple(
-            Filter.ilastik(name, scale, flat(name, scale, wanted)) for name, scale, wanted in selection
+            Filter.ilastik(name, scale, flat(name, scale, wanted), swapped)
+            for name, scale, wanted in selection
         )
         return cls(filters, ndim, channels=channels)
 
@@ -226,7 +238,8 @@ class FeatureSpec:
             if (
                 one.name not in FILTERS
                 or not 0.1 <= one.scale <= _LARGEST_SCALE
-                or one != Filter.ilastik(one.name, one.scale, one.in_2d)
+                or one
+                not in (Filter.ilastik(one.name, one.scale, one.in_2d, swapped) for swapped in (True, False))
                 or type(one.in_2d) is not bool
                 or (one.in_2d and self.ndim == 2)
             ):
@@ -242,7 +255,7 @@ class FeatureSpec:
     def names(self) -> tuple[str, ...]:
         """One per feature, as `Filter@scale[eigenvalue]`, with the channel before it if there are several."""
         return tuple(
-            f"{one.name}@{one.scale}{' in 2D' if one.in_2d else ''}{channel}[{n}]"
+            f"{one.title}{channel}[{n}]"
             for one in self.filters
             for channel in ([f" of {c}" for c in range(self.channels)] if self.channels > 1 else [""])
             for n in range(one.size(self.ndim))

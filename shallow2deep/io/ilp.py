@@ -81,6 +81,11 @@ class Project:
     lanes: tuple[Lane, ...]
     has_forest: bool
 
+    @property
+    def old(self) -> bool:
+        """Saved by ilastik 1.2 or before: labels have their channel last, the structure tensor differs."""
+        return _is_old(self.version)
+
     def label_counts(self, lane: Lane) -> Counter[int]:
         """Painted pixels of each label."""
         counts: Counter[int] = Counter()
@@ -113,14 +118,15 @@ def open_project(path: str | Path) -> Project:
         if not groups or groups[0] not in file:
             raise InputError(f'{path} is a project of the workflow "{workflow}"{_KNOWN}')
         own = file[groups[0]]
+        version = _text(file["ilastikVersion"]) if "ilastikVersion" in file else "1.0"
         return Project(
             path,
             workflow,
-            _text(file["ilastikVersion"]) if "ilastikVersion" in file else "unknown",
+            version,
             groups[0],
             _label_names(own),
             tuple(_selection(file.get("FeatureSelections", {}))),
-            tuple(_lanes(path, file, own)),
+            tuple(_lanes(path, file, own, _is_old(version))),
             "ClassifierForests" in own and any(k.startswith("Forest") for k in own["ClassifierForests"]),
         )
 
@@ -182,6 +188,10 @@ def _placed(block: LabelBlock, values: np.ndarray, axes: str) -> tuple[slice, tu
     return times, tuple(window[a] for a in axes), moved
 
 
+def _is_old(version: str) -> bool:
+    return version.startswith(("1.0", "1.1", "1.2"))
+
+
 def _text(node: Any) -> str:
     value = node[()]
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -209,11 +219,8 @@ def _selection(stored: Any) -> Iterator[tuple[str, float, bool]]:
                 yield name, float(scale), bool(flat)
 
 
-def _lanes(path: Path, file: h5py.File, own: h5py.Group) -> Iterator[Lane]:
+def _lanes(path: Path, file: h5py.File, own: h5py.Group, old: bool) -> Iterator[Lane]:
     infos = file.get("Input Data/infos", {})
-    old = (
-        _text(file["ilastikVersion"]).startswith(("1.0", "1.1", "1.2")) if "ilastikVersion" in file else True
-    )
     for number, name in enumerate(sorted(infos)):
         info = infos[name].get("Raw Data")
         if info is None or "nickname" not in info:  # a lane that was never filled

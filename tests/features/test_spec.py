@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shallow2deep.errors import InputError
 from shallow2deep.features import FILTERS, FeatureSpec
 
-SWAPPED = {"name": "StructureTensorEigenvalues", "scale": 1.0, "presmoothing": 1.0, "sigmas": [1.0, 0.5]}
+WIDER = {"name": "StructureTensorEigenvalues", "scale": 1.0, "presmoothing": 1.0, "sigmas": [1.0, 2.0]}
 planes_and_channels = st.builds(
     FeatureSpec.ilastik,
     ndim=st.just(3),
@@ -65,7 +65,7 @@ def test_difference_names_the_filters() -> None:
         {"filters": 7},
         {"filters": [{"name": "Sobel", "scale": 1.0, "presmoothing": 1.0, "sigmas": [1.0]}]},
         {"filters": [{"name": "GaussianSmoothing", "scale": 1e9, "presmoothing": 1e9, "sigmas": [1.0]}]},
-        {"filters": [SWAPPED]},
+        {"filters": [WIDER]},
         {"unknown": 1},
     ],
 )  # fmt: skip
