@@ -17,6 +17,7 @@ _HOMES = {
     "train_forest": "forests",
     "adapt": "stages.target_run",
     "enhancer_train": "stages.source_run",
+    "export": "stages.export",
     "predict": "stages.prediction",
 }
 __all__ = sorted(_HOMES)
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shallow2deep.forests import Forest as Forest
     from shallow2deep.forests import predict_probabilities as predict_probabilities
     from shallow2deep.forests import train_forest as train_forest
+    from shallow2deep.stages.export import export as export
     from shallow2deep.stages.prediction import predict as predict
     from shallow2deep.stages.source_run import enhancer_train as enhancer_train
     from shallow2deep.stages.target_run import adapt as adapt

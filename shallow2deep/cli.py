@@ -71,8 +71,11 @@ def adapt(
         list[str] | None, typer.Option(help="0 unlabelled, 1 background, 2 foreground …")
     ] = None,
     enhancer: Annotated[
-        str | None, typer.Option(help="run of enhancer-train, or an enhancer's folder")
+        str | None, typer.Option(help="run of enhancer-train, package, or a name that s2d models lists")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")
+    ] = False,
     ilp: Annotated[
         str | None,
         typer.Option(help="ilastik project, in place of strokes; its data are raw if none is given"),
@@ -128,7 +131,10 @@ def adapt(
     if isinstance(values.get("target", {}), dict):
         values["target"] = {**values.get("target", {}), **given}
     if enhancer:
-        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
+        is_path = Path(enhancer).expanduser().exists()
+        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer") if is_path else enhancer
+    if trust:
+        values["trust"] = True
     if forest:
         values["forest"] = forest
     if segmentor and isinstance(values.get("segmentor") or {}, dict):
@@ -233,6 +239,51 @@ def table(scores: dict[str, dict[str, float]]) -> str:
     lines = [" " * width + "".join(f"{c.replace('average_precision', 'avg.prec.'):>11}" for c in columns)]
     lines += [f"{name:<{width}}" + "".join(f"{s[c]:11.3f}" for c in columns) for name, s in scores.items()]
     return "\n".join(lines)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="run of enhancer-train or adapt")],
+    out: Annotated[Path | None, typer.Option(help="file to write: .zip (or a folder), or .czann")] = None,
+    format_: Annotated[str, typer.Option("--format", help="bioimageio, or czann for ZEN")] = "bioimageio",
+    ilp: Annotated[
+        Path | None, typer.Option(help="write the forest into this copy of the run's ilastik project instead")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="of adapt: whose network; its first segmentor if not given")
+    ] = None,
+    onnx: Annotated[bool, typer.Option(help="bioimageio: also as ONNX")] = False,
+    tile: Annotated[int, typer.Option(help="czann: side of the tiles, pixels")] = 1024,
+    overlap: Annotated[
+        str, typer.Option(help="czann: of the tiles, pixels; auto: what the network sees")
+    ] = "auto",
+    set_: Set = None,
+) -> None:
+    """Write a trained network, or a forest, for ilastik, other bioimage.io programs or ZEN."""
+    from shallow2deep.errors import InputError
+    from shallow2deep.stages.export import ILP
+    from shallow2deep.stages.export import export as run_export
+
+    if (out is None) == (ilp is None):
+        raise InputError("give either --out, for a network, or --ilp, for a forest")
+    if overlap != "auto" and not overlap.isdecimal():
+        raise InputError(f'--overlap "{overlap}" came; give a number of pixels, or auto')
+    weights = ("pytorch_state_dict", "torchscript", *(["onnx"] if onnx else []))
+    pixels = None if overlap == "auto" else int(overlap)
+    target, kind = (ilp, ILP) if ilp else (out, format_)
+    assert target is not None
+    typer.echo(run_export(run, target, kind, step, weights, tile, pixels, set_ or ()))
+
+
+@app.command()
+def models() -> None:
+    """List the enhancers that can be given by name: those that come along, and your own packages."""
+    from shallow2deep.stages.models import models as known_models
+
+    for model in known_models():
+        licence = model.package.licence or "terms in its documentation"
+        typer.echo(f"{model.name:<24} {model.package.kind:<10} {licence:<18} {model.package.description}")
+        typer.echo(f"{'':<24} {model.path}")
 
 
 ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")

@@ -259,6 +259,48 @@ class TrainingSettings(OptimisationSettings):
     patience: Positive = Field(8, description="validations without a better score after which training ends")
 
 
+class AuthorSettings(Settings):
+    """Someone who made a model."""
+
+    name: str
+    affiliation: str | None = None
+    orcid: str | None = Field(None, description="as in 0000-0002-1825-0097")
+    github_user: str | None = None
+
+
+class CitationSettings(Settings):
+    """What users of a model are to cite: a text with a DOI or a URL."""
+
+    text: str
+    doi: str | None = None
+    url: str | None = None
+
+
+_METHOD = CitationSettings(
+    text="Matskevych et al. 2022, From Shallow to Deep, Frontiers in Computer Science 4",
+    doi="10.3389/fcomp.2022.805166",
+)
+
+
+class PackageSettings(Settings):
+    """What an exported package says of its model; only `s2d export` reads it."""
+
+    title: str | None = Field(
+        None, description="5 to 128 letters, digits, blanks and _+-(); the run's if not given"
+    )
+    description: str = "Made by shallow2deep."
+    authors: tuple[AuthorSettings, ...] = Field((), description="at least one is needed to export")
+    licence: str | None = Field(
+        None, description="SPDX id such as CC-BY-4.0, or the terms in words; needed to export"
+    )
+    cite: tuple[CitationSettings, ...] = (_METHOD,)
+    tags: tuple[str, ...] = ()
+    git_repo: str | None = None
+    validation: str = Field(
+        "", description="Markdown: how well it does on which data; goes into the documentation"
+    )
+
+
 class EnhancerSettings(TrainingSettings):
     """The enhancer."""
 
@@ -283,6 +325,7 @@ class EnhancerTrainConfig(Settings):
     source_net: TrainingSettings | None = Field(
         None, description="also train the same network on the source's raw, as a baseline"
     )
+    package: PackageSettings = PackageSettings()
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests grown at the same time; -1: one per core")
 
@@ -356,7 +399,11 @@ class AdaptConfig(Settings):
     ndim: Literal[2, 3] = 2
     classes: Classes = ("background", "foreground")
     target: TargetData
-    enhancer: str = Field(description="run folder of enhancer-train, or the folder of an enhancer")
+    enhancer: str = Field(
+        description="run of enhancer-train, an enhancer's folder, a bioimage.io package, or a name that "
+        "s2d models lists"
+    )
+    trust: bool = Field(False, description="run Python code in the enhancer's package, if it needs that")
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     forest: Literal["train", "ilp"] = Field(
         "train", description="train a forest on the strokes, or use the ilastik project's own"
@@ -368,6 +415,7 @@ class AdaptConfig(Settings):
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.25, description="share of each class's strokes that only judge the results; 0: all are learned"
     )
+    package: PackageSettings = PackageSettings()
     engine: Engine = "numba"
     jobs: Jobs = -1
 

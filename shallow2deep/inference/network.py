@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
+from torch import nn
 
 from shallow2deep.blocks import blocks
-from shallow2deep.networks.unet import UNet
 
 
 def predict_with_network(
-    network: UNet,
+    network: nn.Module,
     image: np.ndarray,
     block: tuple[int, ...] = (512, 512),
     device: torch.device | str = "cpu",
@@ -19,6 +19,7 @@ def predict_with_network(
     pooling meets the same pixels in every block as in the whole image.
 
     Args:
+        network: gives logits, and has `step` and `halo` as `UNet` has.
         image: float32 `(C, y, x)`, normalised as the network expects.
         block: pixels per axis that are predicted at a time; rounded up to the network's step.
 
@@ -26,7 +27,7 @@ def predict_with_network(
         float32 `(K, y, x)` in 0..1.
     """
     network = network.to(device).eval()
-    halo, step = network.halo, network.step
+    halo, step = int(network.halo), int(network.step)  # type: ignore[arg-type]
     size = image.shape[1:]
     inner = [-(-b // step) * step for b in block]
     margins = [(halo, halo + -n % step) for n in size]

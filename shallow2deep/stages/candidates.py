@@ -17,8 +17,8 @@ from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import Image, map_path
+from shallow2deep.stages.models import load_enhancer
 from shallow2deep.stages.probabilities import Moments
-from shallow2deep.stages.target import load_enhancer
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -105,7 +105,7 @@ def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -
     to_map = partial(predict_probabilities, forest, device=str(device), engine=config.engine)
     if name == FOREST:
         return Predictor(to_map, list(config.classes), forest.spec.ndim)
-    enhancer, model = load_enhancer(run / ENHANCED)
+    enhancer, model = load_enhancer(run / ENHANCED, config.trust)
 
     def enhanced(raw: np.ndarray) -> np.ndarray:
         p = to_map(raw)

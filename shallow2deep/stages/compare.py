@@ -14,9 +14,9 @@ from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.images import open_images
+from shallow2deep.stages.models import find_enhancer
 from shallow2deep.stages.prediction import RECOMMENDED, predict
 from shallow2deep.stages.runs import command_of
-from shallow2deep.stages.target import enhancer_folder
 from shallow2deep.stages.target_run import adapt
 
 
@@ -30,7 +30,7 @@ class Comparison:
 
 def with_baselines(config: AdaptConfig) -> AdaptConfig:
     """The same settings with every baseline that data and enhancer allow, and a segmentor."""
-    run = enhancer_folder(config.enhancer).parent
+    run = find_enhancer(config.enhancer).parent
     has_source_net = command_of(run) == "enhancer-train" and (run / SOURCE_NET / "model.json").is_file()
     wanted = CompareSettings(
         source_net=has_source_net and len(config.classes) == 2,

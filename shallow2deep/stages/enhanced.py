@@ -1,20 +1,24 @@
 """Stage *enhanced*: the forest's probability maps, corrected by the enhancer."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from shallow2deep.config import AdaptConfig
 from shallow2deep.inference.network import predict_with_network
+from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.images import map_path, save_map
-from shallow2deep.stages.target import Target, load_enhancer
+from shallow2deep.stages.models import COPY, load_enhancer
+from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
 
 
@@ -23,8 +27,8 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
     device = choose_device(settings.device)
 
     def work(folder: Path) -> None:
-        network, model = load_enhancer(target.enhancer)
-        save_model(folder, network, model)  # so that the run stays whole when the enhancer's own run goes
+        network, model = load_enhancer(target.enhancer, config.trust)
+        _keep(folder, target.enhancer, network, model)
         for image in progress_bar(target.images, desc="enhanced maps"):
             if map_path(folder, image).exists():
                 continue
@@ -37,8 +41,17 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
     return Stage("enhanced", settings.model_dump(mode="json", exclude={"device"}), inputs, work)
 
 
+def _keep(folder: Path, enhancer: Path, network: nn.Module, model: ModelSpec) -> None:
+    """A copy of the enhancer, so that the run stays whole when the enhancer's own place goes."""
+    if isinstance(network, UNet):
+        save_model(folder, network, model)
+        return
+    with atomic_path(folder / (f"{COPY}.zip" if enhancer.is_file() else COPY)) as copy:
+        (shutil.copyfile if enhancer.is_file() else shutil.copytree)(enhancer, copy)
+
+
 def enhance(
-    network: UNet, probabilities: np.ndarray, block: tuple[int, ...], device: torch.device
+    network: nn.Module, probabilities: np.ndarray, block: tuple[int, ...], device: torch.device
 ) -> np.ndarray:
     """Each class but the first through the enhancer.
 

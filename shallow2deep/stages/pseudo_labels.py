@@ -18,8 +18,9 @@ from shallow2deep.stages.done import DoneLog
 from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
 from shallow2deep.stages.images import Image, map_path
+from shallow2deep.stages.models import load_enhancer
 from shallow2deep.stages.probabilities import Moments
-from shallow2deep.stages.target import Target, load_enhancer
+from shallow2deep.stages.target import Target
 from shallow2deep.stages.target_forest import grown
 from shallow2deep.training.devices import choose_device
 
@@ -39,7 +40,7 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
         if confidence.use == "none":
             maps = _all_maps(run, ENHANCED, target, len(config.classes))
             return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
-        network, _ = load_enhancer(run / ENHANCED)
+        network, _ = load_enhancer(run / ENHANCED, config.trust)
         forest_maps = _consensus_maps(config, target, run, str(device))
 
         def consensus(number: int) -> tuple[np.ndarray, np.ndarray]:

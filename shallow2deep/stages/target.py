@@ -16,12 +16,12 @@ from shallow2deep.forests import Forest
 from shallow2deep.io.atomic import sha256
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import Volume, open_volumes
-from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
+from shallow2deep.networks.model import ModelSpec
 from shallow2deep.stages.data import images_of, open_strokes, select
 from shallow2deep.stages.ilp import class_order, project_forest, project_images
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.maps import open_maps
+from shallow2deep.stages.models import find_enhancer, is_package, load_enhancer
 from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Target:
 
     @property
     def enhancer_fingerprint(self) -> str:
+        if is_package(self.enhancer):
+            return sha256(self.enhancer)
         return " ".join(sha256(self.enhancer / name) for name in ("model.json", "weights.safetensors"))
 
 
@@ -85,7 +87,7 @@ def open_target(config: AdaptConfig) -> Target:
     if config.ndim == 3:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
-    _, model = load_enhancer(config.enhancer)
+    _, model = load_enhancer(config.enhancer, config.trust)
     images, strokes, spec = _open_images(config, _features(config, model))
     raws = [part for image in images for part in image.parts]
     # a forest that is there already has learned from all strokes: none are left to judge by
@@ -98,7 +100,7 @@ def open_target(config: AdaptConfig) -> Target:
         held_out,
         labels,
         spec,
-        enhancer_folder(config.enhancer),
+        find_enhancer(config.enhancer),
         _open_forest(config, spec),
         open_maps(config, images, strokes) if config.target.probabilities else None,
     )
@@ -124,7 +126,10 @@ def _open_images(
         images, strokes, own = project_images(config.target)
         return images, strokes, spec if spec is not None and config.features is not None else own
     if spec is None:
-        raise InputError(f"{config.enhancer} does not say which features it learned on; set features")
+        log.warning(
+            "%s does not say on which features it learned; all of ilastik's are used", config.enhancer
+        )
+        spec = FeatureSpec.ilastik(ndim=config.ndim)
     images = open_images(config.target, config.ndim, config.target.channels)
     raws = [part for image in images for part in image.parts]
     channels = {raw.shape[0] if "c" in raw.axes else 1 for raw in raws}
@@ -163,31 +168,3 @@ def _open_labels(data: TargetData, ndim: int, raws: list[Volume]) -> list[Volume
                 f"shape {raw.spatial_shape} were expected; give labels of {raw.name}"
             )
     return labels
-
-
-def enhancer_folder(name: str | Path) -> Path:
-    """The folder with the enhancer's model, given that folder or the run that made it.
-
-    Raises:
-        InputError: neither.
-    """
-    for folder in (Path(name), Path(name) / "enhancer"):
-        if (folder / "model.json").is_file():
-            return folder
-    raise InputError(
-        f"{name}: no enhancer here; give a finished run of enhancer-train, or its folder enhancer"
-    )
-
-
-def load_enhancer(name: str | Path) -> tuple[UNet, ModelSpec]:
-    """The enhancer's network and description.
-
-    Raises:
-        InputError: not an enhancer, or damaged.
-    """
-    network, spec = load_model(enhancer_folder(name))
-    if spec.kind != "enhancer":
-        raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
-    if spec.in_channels != 1:
-        raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")
-    return network, spec

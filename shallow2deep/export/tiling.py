@@ -1,0 +1,137 @@
+"""What ilastik asks of a bioimage.io package, and how it cuts an image into tiles for the network."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shallow2deep.blocks import blocks
+from shallow2deep.errors import InputError
+from shallow2deep.export.packages import TAG, Sizes, describe
+from shallow2deep.networks.unet import UNet
+
+_NEWEST = 9  # that ilastik 1.4.1 and 1.4.2 read
+FORMAT_VERSION = f"0.5.{_NEWEST}"
+_TARGET = 512  # pixels per side that ilastik aims at in 2D
+_AXES = {"batch", "time", "channel", "z", "y", "x"}
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Sizes in pixels, the same for y and x.
+
+    Attributes:
+        min, step: a network takes tiles of `min + n * step` pixels per side.
+        halo: pixels at each side of a tile whose result is not used.
+    """
+
+    min: int
+    step: int
+    halo: int
+
+    @classmethod
+    def of(cls, network: UNet) -> "Tiling":
+        """What a package states of `network`.
+
+        ilastik takes the smallest tiles of 512 pixels or more. With a minimum of four halos it uses at least
+        a quarter of what it computes; tiles hardly larger than twice their halo would cost many times more.
+        """
+        return cls(4 * network.halo, network.step, network.halo)
+
+    @property
+    def tile(self) -> int:
+        """Pixels per side of ilastik's tiles."""
+        return self.min + max(0, -(-(_TARGET - self.min) // self.step)) * self.step
+
+
+def predict_tiled(network: Callable[[Tensor], Tensor], image: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """What ilastik shows for an image: each tile is predicted alone and cut to its middle.
+
+    Args:
+        network: gives `(1, K, y, x)` for float32 `(1, C, y, x)`.
+        image: float32 `(C, y, x)`.
+
+    Returns:
+        float32 `(K, y, x)`.
+    """
+    tile, halo = tiling.tile, tiling.halo
+    out: np.ndarray | None = None
+    for part in blocks(image.shape[1:], [tile - 2 * halo] * 2, [halo] * 2):
+        present = image[(slice(None), *part.outer)]
+        before = [halo - s.start for s in part.local]  # what is missing beyond the image's border
+        widths = [(b, tile - n - b) for b, n in zip(before, present.shape[1:], strict=True)]
+        x = torch.from_numpy(np.pad(present, [(0, 0), *widths], mode="reflect"))
+        with torch.inference_mode():
+            p = network(x[None])[0].numpy()
+        if out is None:
+            out = np.empty((len(p), *image.shape[1:]), np.float32)
+        middle = (slice(halo, halo + s.stop - s.start) for s in part.inner)
+        out[(slice(None), *part.inner)] = p[(slice(None), *middle)]
+    assert out is not None
+    return out
+
+
+def problems_for_ilastik(rdf: Mapping[str, Any]) -> list[str]:
+    """What keeps ilastik's Trainable Domain Adaptation from listing, opening or running a model.
+
+    Args:
+        rdf: the content of rdf.yaml.
+
+    Returns:
+        One sentence for each problem.
+    """
+    problems = _unreadable(rdf)
+    try:
+        d = describe(rdf, "rdf.yaml")
+    except InputError as error:
+        return [*problems, str(error)]
+    if TAG not in d.tags:
+        problems.append(f'the tag "{TAG}" is missing, by which ilastik lists enhancers')
+    if not {"torchscript", "pytorch_state_dict"} & set(d.formats):
+        problems.append(
+            f"the weights are {', '.join(d.formats)}, but ilastik runs torchscript and state dicts"
+        )
+    if len(d.inputs) != 1 or len(d.outputs) != 1:
+        return [*problems, f"{len(d.inputs)} inputs and {len(d.outputs)} outputs, but ilastik takes one each"]
+    given, made = d.inputs[0], d.outputs[0]
+    if given.axis_names != made.axis_names:
+        problems.append(f"the output's axes {made.axis_names} are not the input's, {given.axis_names}")
+    if not set(given.axis_names + made.axis_names) <= _AXES:
+        problems.append(f"the axes {given.axis_names} are not all among {sorted(_AXES)}")
+    if len(given.channel_names) != 1:
+        problems.append(f"{len(given.channel_names)} input channels, but ilastik gives the map of one class")
+    if not made.channel_names or len(made.space) < 2:
+        problems.append(f"the output's axes {made.axis_names} lack a channel axis of fixed size, or y and x")
+    if any(values.type != "float32" for values in given.values):
+        problems.append("the input is not float32, which ilastik's probabilities are")
+    for axis, output in zip(given.space, made.space, strict=False):
+        problems += _problems_of_halo(axis.name, axis.size, output.halo)
+    return problems
+
+
+def _unreadable(rdf: Mapping[str, Any]) -> list[str]:
+    """What the versions of bioimageio.spec inside ilastik 1.4.1 and 1.4.2 cannot read."""
+    problems = []
+    version = re.fullmatch(r"0\.5\.(\d{1,4})", str(rdf.get("format_version")))
+    if version and int(version[1]) > _NEWEST:  # other versions are refused by `describe`
+        problems.append(f"the format version is {version[0]}, but ilastik reads up to {FORMAT_VERSION}")
+    covers = rdf.get("covers") or []
+    sources = [rdf.get("documentation"), rdf.get("icon"), *(covers if isinstance(covers, list) else [covers])]
+    if any(not isinstance(source, str) for source in sources if source is not None):
+        problems.append("documentation, covers and icon must be plain strings, or ilastik cannot read them")
+    return problems
+
+
+def _problems_of_halo(axis: str, size: object, halo: int) -> list[str]:
+    if not isinstance(size, Sizes):
+        return [f"the size of {axis} is not given as min and step, so ilastik cannot choose its tiles"]
+    problems = []
+    if size.min - 2 * halo < 1:
+        problems.append(f"the smallest {axis} of {size.min} pixels leaves nothing of its halo of {halo}")
+    if 2 * halo % size.step:
+        problems.append(f"twice the halo of {halo} along {axis} is not a multiple of the step {size.step}")
+    return problems

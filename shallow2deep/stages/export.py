@@ -1,0 +1,244 @@
+"""Finished runs as packages for other programs: bioimage.io, ZEN, and ilastik's own projects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+
+from shallow2deep.config import (
+    AdaptConfig,
+    EnhancerTrainConfig,
+    PackageSettings,
+    read_yaml,
+    validated,
+    with_overrides,
+)
+from shallow2deep.errors import InputError
+from shallow2deep.export.bioimageio import Author, Citation, PackageInfo, check_package, write_package
+from shallow2deep.export.czann import value_range_of, write_czann
+from shallow2deep.export.ilp import export_forest
+from shallow2deep.forests import Forest
+from shallow2deep.inference.network import predict_with_network
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, made, predict_raw
+from shallow2deep.stages.images import Image, map_path
+from shallow2deep.stages.runs import command_of
+from shallow2deep.stages.target import open_target
+
+BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
+_SIDE = 1024  # pixels of a real image on which an exported network is compared with the trained one
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A trained network, and what belongs to it.
+
+    Attributes:
+        sample: what it is applied to, float32 `(C, y, x)`: a map for an enhancer, raw for a segmentor.
+        raw_type: of the raw images, for a segmentor.
+    """
+
+    network: UNet
+    spec: ModelSpec
+    settings: PackageSettings
+    classes: tuple[str, ...]
+    sample: np.ndarray
+    raw_type: np.dtype | None = None
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    format: str = BIOIMAGEIO,
+    step: str | None = None,
+    weights: Sequence[str] = ("pytorch_state_dict", "torchscript"),
+    tile: int = 1024,
+    overlap: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Writes what a run has made for another program, tested before it gets its name.
+
+    Args:
+        run: of `enhancer_train`, or of `adapt`.
+        out: a .zip file or a folder for bioimageio, .czann for ZEN, .ilp for a copy of the ilastik project.
+        format: "bioimageio", "czann", or "ilp": the target forest in a copy of the project of `adapt`.
+        step: of `adapt`: the name of the result whose network is wanted; its first segmentor if not given,
+            or its enhancer if it has none.
+        weights: formats for bioimageio: "pytorch_state_dict", "torchscript", "onnx".
+        tile: pixels, of .czann.
+        overlap: of tiles of .czann in pixels; the network's receptive field if not given.
+        overrides: settings of the package, as "package.licence=CC-BY-4.0".
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: a run that is not finished, a result without a network, or settings that are missing.
+        Shallow2DeepError: the exported network differs from the trained one; nothing is written.
+    """
+    run, out = Path(run), Path(out)
+    if format == ILP:
+        return _export_project(run, out)
+    if format not in (BIOIMAGEIO, CZANN):
+        raise InputError(f'format "{format}" was asked for; there are {BIOIMAGEIO}, {CZANN} and {ILP}')
+    from_source = command_of(run) == "enhancer-train"
+    model = _of_source(run, overrides) if from_source else _of_target(run, step, overrides)
+    if format == CZANN:
+        assert model.raw_type is not None or model.spec.kind == "enhancer"
+        value_range = value_range_of(model.raw_type) if model.raw_type is not None else 1.0
+        return write_czann(
+            out, model.network, model.spec, model.classes, tile, overlap,
+            model.settings.title or "shallow2deep segmentor", model.settings.licence, value_range=value_range,
+        )  # fmt: skip
+    info = _info(model)
+    written = write_package(out, model.network, model.spec, info, model.sample, _cover(model), weights)
+    check_package(written)
+    return written
+
+
+def _export_project(run: Path, out: Path) -> Path:
+    config = _adapt_config(run, ())
+    if config.target.ilp is None:
+        raise InputError(f"{run} was not made from an ilastik project; run adapt with --ilp first")
+    path = run / FOREST / "forest.npz"
+    if not path.is_file():
+        raise InputError(
+            f"{run} has no forest of its own; run adapt on the project first, without probabilities"
+        )
+    return export_forest(Forest.load(path), config.target.ilp, out)
+
+
+def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
+    values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
+    config = validated(EnhancerTrainConfig, values, str(run / "settings.yaml"))
+    _require_finished(run, "enhancer")
+    network, spec = load_model(run / "enhancer")
+    pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
+    sample = pool["validation"]["maps"][0, 0, :1].astype(np.float32) / 255
+    return _Model(network, spec, config.package, config.classes, sample)
+
+
+def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
+    config = _adapt_config(run, overrides)
+    names = [name for name in made(run, candidate_names(config)) if name != FOREST]
+    segmentors = [name for name in names if name.startswith("segmentor")]
+    name = (segmentors or [ENHANCED])[0] if step is None else step
+    if step == "segmentor" and segmentors:
+        name = segmentors[0]
+    if name not in names:
+        raise InputError(f"{run}: {name} is no network of it; give one of {', '.join(names)}")
+    _require_finished(run, name)
+    if not (run / name / "model.json").is_file():
+        raise InputError(f"{run}: its enhancer came as a package; give that package to others")
+    network, spec = load_model(run / name)
+    target = open_target(config)
+    image = target.images[0]
+    if spec.kind == "enhancer":
+        sample = image.split(open_volume(map_path(run / FOREST, image)).read())[0][1:2]
+        return _Model(network, spec, config.package, config.classes, _cut(sample))
+    raw = image.parts[0].read()
+    sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
+    return _Model(network, spec, config.package, config.classes, _cut(sample), _stored_type(image))
+
+
+def _stored_type(image: Image) -> np.dtype:
+    return image.whole.dtype
+
+
+def _cut(sample: np.ndarray) -> np.ndarray:
+    return sample[:, :_SIDE, :_SIDE]
+
+
+def _adapt_config(run: Path, overrides: Sequence[str]) -> AdaptConfig:
+    if command_of(run) != "adapt":
+        raise InputError(f"{run}: no run of enhancer-train or adapt here; give one")
+    values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
+    return validated(AdaptConfig, values, str(run / "settings.yaml"))
+
+
+def _require_finished(run: Path, stage: str) -> None:
+    if not (run / stage / "manifest.json").is_file():
+        raise InputError(f"{run}: its stage {stage} is not finished; run the same command again first")
+
+
+def _info(model: _Model) -> PackageInfo:
+    settings, record = model.settings, model.spec.record
+    missing = [name for name in ("authors", "licence") if not getattr(settings, name)]
+    if missing:
+        raise InputError(
+            f"package.{missing[0]} is missing; state it, e.g. --set 'package.authors=[{{name: Ada L.}}]' "
+            "--set package.licence=CC-BY-4.0"
+        )
+    title = settings.title or str(record.get("name", f"shallow2deep {model.spec.kind}"))
+    return PackageInfo(
+        name=title,
+        description=settings.description,
+        authors=tuple(Author(**author.model_dump()) for author in settings.authors),
+        licence=settings.licence or "",
+        cite=tuple(Citation(**citation.model_dump()) for citation in settings.cite),
+        tags=("2d", "semantic-segmentation", "pytorch", "unet", *settings.tags),
+        documentation=_card(title, model),
+        git_repo=settings.git_repo,
+        record={"classes": list(model.classes)},
+    )
+
+
+def _card(title: str, model: _Model) -> str:
+    """The documentation: what it is, what it takes, how it was made and how well it does."""
+    spec, record = model.spec, model.spec.record
+    structure = ", ".join(model.classes[1:])
+    takes = {
+        "enhancer": f"the probability map of {structure} by a random forest on image filters, in 0..1",
+        "segmentor": "raw images in the range that it was trained on; it normalises them itself",
+    }[spec.kind]
+    training = record.get("training", {})
+    lines = [
+        f"# {title}",
+        "",
+        model.settings.description,
+        "",
+        f"- takes: {takes}",
+        f"- gives: {', '.join(spec.outputs)}, probabilities in 0..1",
+        f"- pixel size of the training data, nm: {_or_unknown(spec.voxel_size)}",
+        f"- network: U-Net, {spec.features} features, {spec.depth} poolings, stem of stride {spec.stem}; "
+        f"{training.get('step', 'an unknown number of')} steps",
+    ]
+    if record.get("data_licences"):
+        lines += ["", "## Terms of the training data", ""]
+        lines += [f"- {licence}" for licence in record["data_licences"]]
+    lines += ["", "## Validation", "", model.settings.validation.strip() or "No scores are stated."]
+    if training.get("best_score", -1) > 0:
+        lines += ["", f"On held-out source images: Dice {training['best_score']:.3f}."]
+    lines += ["", "## Use", "", _USES[spec.kind]]
+    return "\n".join(lines) + "\n"
+
+
+_USES = {
+    "enhancer": "In ilastik: Trainable Domain Adaptation; paint, train, and load this package as network. "
+    "In shallow2deep: `s2d adapt --enhancer FILE`.",
+    "segmentor": "In ilastik: Neural Network Classification. It was adapted to one kind of image, and is "
+    "meant for that.",
+}
+
+
+def _or_unknown(value: object) -> object:
+    return "not stated" if value is None else value
+
+
+def _cover(model: _Model) -> np.ndarray:
+    """What goes in beside what comes out, uint8 `(y, x)`."""
+    sample = model.sample[:, :512, :512]
+    if model.spec.kind == "enhancer":
+        shown, p = sample[0], predict_with_network(model.network, sample)[0]
+    else:
+        raw = sample if len(sample) > 1 else sample[0]
+        p = predict_raw(model.network, model.spec, raw, torch.device("cpu"))[0]
+        low, high = np.percentile(sample, (0.5, 99.5))
+        shown = ((sample.mean(0) - low) / max(high - low, 1e-6)).clip(0, 1)
+    return np.round(np.concatenate([shown, p], 1) * 255).astype(np.uint8)

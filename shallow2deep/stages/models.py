@@ -1,0 +1,106 @@
+"""Enhancers by name: those that come with shallow2deep, and the user's own packages."""
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from torch import nn
+
+from shallow2deep.errors import InputError
+from shallow2deep.export.packages import RDF_NAMES, Package, load_package, read_package
+from shallow2deep.networks.model import ModelSpec, load_model
+
+OWN_FOLDERS = "S2D_MODELS"  # environment variable; several folders stand apart as in PATH
+COPY = "package"  # what a package is called where a run keeps a copy of it
+
+
+@dataclass(frozen=True)
+class Model:
+    """A package that can be given by its name."""
+
+    name: str
+    path: Path
+    package: Package
+
+
+def models() -> list[Model]:
+    """All packages in the checkout or installed with the program, and in the user's own folders.
+
+    Own ones lie in the folders of the environment variable S2D_MODELS, or in ~/.shallow2deep/models; they
+    come before others of the same name.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
+    found: dict[str, Path] = {}
+    for folder in (*_own_folders(), *_folders_with_the_program()):
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                if is_package(path):
+                    found.setdefault(path.stem if path.is_file() else path.name, path)
+    return [Model(name, path, read_package(path)) for name, path in sorted(found.items())]
+
+
+def _own_folders() -> list[Path]:
+    stated = os.environ.get(OWN_FOLDERS)
+    if stated:
+        return [Path(folder).expanduser() for folder in stated.split(os.pathsep) if folder]
+    return [Path.home() / ".shallow2deep" / "models"]
+
+
+def _folders_with_the_program() -> list[Path]:
+    """`pretrained` of the checkout, or where the wheel put it."""
+    folders = [Path(__file__).resolve().parents[2] / "pretrained"]
+    try:
+        files = distribution("shallow2deep").files or []
+    except PackageNotFoundError:
+        files = []
+    installed = {Path(str(f.locate())).resolve().parent for f in files if f.parts[-2:-1] == ("pretrained",)}
+    return [*folders, *sorted(installed)]
+
+
+def is_package(path: Path) -> bool:
+    """Whether `path` looks like a bioimage.io package: a zip file, or a folder with a description."""
+    return path.suffix.lower() == ".zip" if path.is_file() else any((path / n).is_file() for n in RDF_NAMES)
+
+
+def find_enhancer(name: str | Path) -> Path:
+    """Where an enhancer is: a folder with model.json, or a package.
+
+    Args:
+        name: a run of enhancer-train, an enhancer's folder, a package, or the name of one of `models`.
+
+    Raises:
+        InputError: none of these.
+    """
+    path = Path(name)
+    for place in (path, path / "enhancer", path / f"{COPY}.zip", path / COPY):
+        if (place / "model.json").is_file() or (place.exists() and is_package(place)):
+            return place
+    known = {model.name: model.path for model in models()}
+    if str(name) in known:
+        return known[str(name)]
+    raise InputError(
+        f"{name}: no enhancer here; give a finished run of enhancer-train, a bioimage.io package, or one of "
+        f"{', '.join(known) or 'none yet'} (s2d models)"
+    )
+
+
+def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, ModelSpec]:
+    """The enhancer's network, which gives logits and has `step` and `halo`, and its description.
+
+    Args:
+        name: see `find_enhancer`.
+        trust: whether Python code in a package may be run.
+
+    Raises:
+        InputError: not an enhancer, or damaged.
+    """
+    place = find_enhancer(name)
+    network, spec = load_package(place, trust) if is_package(place) else load_model(place)
+    if spec.kind != "enhancer":
+        raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
+    if spec.in_channels != 1:
+        raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")
+    return network, spec
