@@ -18,9 +18,9 @@ from shallow2deep.config import (
     with_overrides,
 )
 from shallow2deep.errors import InputError
-from shallow2deep.export.bioimageio import Author, Citation, PackageInfo, check_package, write_package
-from shallow2deep.export.czann import value_range_of, write_czann
-from shallow2deep.export.ilp import export_forest
+from shallow2deep.exports.bioimageio import Author, Citation, PackageInfo, check_package, write_package
+from shallow2deep.exports.czann import value_range_of, write_czann
+from shallow2deep.exports.ilp import export_forest
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volume

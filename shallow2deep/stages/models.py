@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from shallow2deep.errors import InputError
-from shallow2deep.export.packages import RDF_NAMES, Package, load_package, read_package
+from shallow2deep.exports.packages import RDF_NAMES, Package, load_package, read_package
 from shallow2deep.networks.model import ModelSpec, load_model
 
 OWN_FOLDERS = "S2D_MODELS"  # environment variable; several folders stand apart as in PATH

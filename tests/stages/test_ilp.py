@@ -16,7 +16,7 @@ from shallow2deep import adapt, predict
 from shallow2deep.cli import app
 from shallow2deep.config import AdaptConfig, RawData, validated
 from shallow2deep.errors import InputError
-from shallow2deep.export.ilp import export_forest
+from shallow2deep.exports.ilp import export_forest
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, train_forest
 from shallow2deep.io.ilp import open_project

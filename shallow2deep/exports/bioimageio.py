@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.jit import _recursive, _state
 
 from shallow2deep.errors import InputError, Shallow2DeepError
-from shallow2deep.export.packages import (
+from shallow2deep.exports.packages import (
     TAG,
     Description,
     architecture_network,
@@ -37,8 +37,8 @@ from shallow2deep.export.packages import (
     repack,
     torchscript_network,
 )
-from shallow2deep.export.tiling import FORMAT_VERSION, Tiling, predict_tiled
-from shallow2deep.export.tiling import problems_for_ilastik as problems_for_ilastik
+from shallow2deep.exports.tiling import FORMAT_VERSION, Tiling, predict_tiled
+from shallow2deep.exports.tiling import problems_for_ilastik as problems_for_ilastik
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
@@ -413,8 +413,8 @@ def _onnx(model: PackagedUNet, example: Tensor) -> bytes:
             verbose=False,
         )
     assert program is not None
-    for node in program.model.graph:
-        node.metadata_props.clear()  # paths of this computer
+    for part in (program.model.graph, *program.model.graph):
+        part.metadata_props.clear()  # paths of this computer, and names that differ each time
     return program.model_proto.SerializeToString(deterministic=True)
 
 

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from shallow2deep.errors import InputError, Shallow2DeepError
-from shallow2deep.export import bioimageio
-from shallow2deep.export.bioimageio import (
+from shallow2deep.exports import bioimageio
+from shallow2deep.exports.bioimageio import (
     Author,
     Citation,
     PackageInfo,
@@ -26,7 +26,7 @@ from shallow2deep.export.bioimageio import (
     problems_for_ilastik,
     write_package,
 )
-from shallow2deep.export.tiling import Tiling, predict_tiled
+from shallow2deep.exports.tiling import Tiling, predict_tiled
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet

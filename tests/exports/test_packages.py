@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from shallow2deep.errors import DamagedFileError, InputError, Shallow2DeepError
-from shallow2deep.export import packages
-from shallow2deep.export.bioimageio import Author, Citation, PackageInfo, write_package
-from shallow2deep.export.packages import load_package, read_package
+from shallow2deep.exports import packages
+from shallow2deep.exports.bioimageio import Author, Citation, PackageInfo, write_package
+from shallow2deep.exports.packages import load_package, read_package
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet

@@ -1,0 +1,190 @@
+"""Finished runs as packages and back; enhancers by name, by file and from strangers."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import Data, artifacts
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from shallow2deep import adapt, export, predict
+from shallow2deep.cli import app
+from shallow2deep.errors import InputError
+from shallow2deep.exports.packages import read_package
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.stages.models import find_enhancer, models
+
+SETTINGS = (
+    "package.title=tiny enhancer",
+    "package.authors=[{name: A. Tester}]",
+    "package.licence=CC0-1.0",
+    "package.validation=Dice 0.5 on made-up discs.",
+)
+
+
+@pytest.fixture
+def package(source_run: Path, tmp_path: Path) -> Path:
+    pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
+    return export(source_run, tmp_path / "models" / "tiny-discs.zip", overrides=SETTINGS)
+
+
+def test_an_exported_enhancer_adapts_as_the_run_does(
+    package: Path, source_run: Path, data: Data, tmp_path: Path, target_run: Path
+) -> None:
+    run = tmp_path / "run"
+    adapt(data.target(package), run)
+    for path in (target_run / "enhanced").glob("*.h5"):
+        assert (run / "enhanced" / path.name).read_bytes() == path.read_bytes()
+    package.unlink()  # the run has its own copy
+    written = predict(run, f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
+    np.testing.assert_array_equal(
+        open_volume(written[0]).read(), open_volume(run / "enhanced" / "target0_raw.h5").read()
+    )
+
+
+def test_the_card_says_where_it_comes_from_and_how_well_it_does(package: Path) -> None:
+    with zipfile.ZipFile(package) as archive:
+        card = archive.read("README.md").decode()
+    for part in ("tiny enhancer", "CC0 for tests", "Dice 0.5 on made-up discs.", "probability map of disc"):
+        assert part in card
+    found = read_package(package)
+    assert found.kind == "enhancer"
+    assert found.record["classes"] == ["background", "disc"]
+
+
+def test_the_same_export_gives_the_same_bytes(package: Path, source_run: Path) -> None:
+    again = export(source_run, package.with_name("again.zip"), overrides=SETTINGS)
+    assert again.read_bytes() == package.read_bytes()
+
+
+def test_models_by_name(package: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2D_MODELS", str(package.parent))
+    assert "tiny-discs" in [model.name for model in models()]
+    assert find_enhancer("tiny-discs") == package
+    listing = CliRunner().invoke(app, ["models"], catch_exceptions=False).output
+    assert "tiny-discs" in listing
+    assert "CC0-1.0" in listing
+    raw, strokes = (f"{data.folder}/target*_{name}.png" for name in ("raw", "strokes"))
+    arguments = [
+        "adapt",
+        "--raw",
+        raw,
+        "--strokes",
+        strokes,
+        "--enhancer",
+        "tiny-discs",
+        "--run",
+        str(tmp_path / "r"),
+    ]
+    result = CliRunner().invoke(
+        app, [*arguments, "--set", "target_forest.n_trees=3", "--set", "classes=[ground, disc]"]
+    )
+    assert result.exit_code == 0, result.exception
+    with pytest.raises(InputError, match="s2d models"):
+        find_enhancer("tiny-disks")
+
+
+class _Stranger(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, 1 - x], 1)
+
+
+def strangers_package(path: Path) -> Path:
+    """An enhancer as others publish it: TorchScript alone, and no record of how it was trained."""
+    script = io.BytesIO()
+    torch.jit.save(torch.jit.script(_Stranger()), script)
+    space = [{"type": "space", "id": a, "size": {"min": 64, "step": 16}} for a in "yx"]
+    reference = [
+        {"type": "space", "id": a, "halo": 16, "size": {"tensor_id": "in", "axis_id": a}} for a in "yx"
+    ]
+    batch = {"type": "batch"}
+    rdf = {
+        "type": "model",
+        "format_version": "0.5.4",
+        "name": "stranger",
+        "tags": ["shallow2deep"],
+        "inputs": [{"id": "in", "axes": [batch, {"type": "channel", "channel_names": ["p"]}, *space]}],
+        "outputs": [
+            {"id": "out", "axes": [batch, {"type": "channel", "channel_names": ["fg", "edge"]}, *reference]}
+        ],
+        "weights": {"torchscript": {"source": "w.pt", "pytorch_version": "2.0"}},
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rdf.yaml", json.dumps(rdf))  # JSON is YAML
+        archive.writestr("w.pt", script.getvalue())
+    return path
+
+
+def test_an_enhancer_of_somebody_else(data: Data, tmp_path: Path) -> None:
+    package = strangers_package(tmp_path / "stranger.zip")
+    run = tmp_path / "run"
+    settings = data.target(package, features={"scales": [0.7, 1.6]})
+    adapt(settings, run)
+    forest, enhanced = (
+        open_volume(run / stage / "target0_raw.h5").read() for stage in ("target_forest", "enhanced")
+    )
+    np.testing.assert_allclose(enhanced[-1], forest[1], atol=1e-5)  # the foreground stands last
+    before = artifacts(run)
+    adapt(settings, run)
+    assert artifacts(run) == before
+    package.unlink()
+    predict(run, f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
+    with pytest.raises(InputError, match="came as a package"):
+        export(run, tmp_path / "x.zip", overrides=SETTINGS)
+
+
+def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
+    run = tmp_path / "run"
+    segmentor = {
+        "network": {"features": 4, "depth": 2, "stem": 2},
+        "patch": [32, 32],
+        "batch": 2,
+        "steps": 2,
+        "workers": 0,
+        "device": "cpu",
+        "confidence": {"use": "none"},
+    }
+    adapt(data.target(source_run, segmentor=segmentor), run)
+    package = export(run, tmp_path / "segmentor.zip", overrides=SETTINGS)
+    assert read_package(package).kind == "segmentor"
+    assert (
+        read_package(export(run, tmp_path / "e.zip", step="enhanced", overrides=SETTINGS)).kind == "enhancer"
+    )
+    pytest.importorskip("czmodel", reason="the extra czann")
+    arguments = ["export", str(run), "--format", "czann", "--out", str(tmp_path / "s.czann"), "--tile", "256"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.output.strip().endswith("s.czann")
+    with zipfile.ZipFile(tmp_path / "s.czann") as archive:
+        model = json.loads(archive.read("model.json"))
+    assert model["Classes"] == ["background", "disc"] or "disc" in json.dumps(model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{source}", "--out", "x.zip"], "package.authors is missing"),
+        (["{source}", "--out", "x.czann", "--format", "czann"], "enhancer"),
+        (["{source}", "--out", "x.zip", "--format", "pickle"], "there are bioimageio"),
+        (["{target}", "--ilp", "x.ilp"], "not made from an ilastik project"),
+        (["{target}", "--out", "x.zip", "--step", "segmentor"], "no network"),
+        (["{source}"], "--out"),
+        (["{data}", "--out", "x.zip"], "no run"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], message: str, source_run: Path, target_run: Path, data: Data, tmp_path: Path
+) -> None:
+    places = {"source": source_run, "target": target_run, "data": data.folder}
+    filled = [
+        a.format(**places) if "{" in a else str(tmp_path / a) if a.startswith("x.") else a for a in arguments
+    ]
+    result = CliRunner().invoke(app, ["export", *filled])
+    assert isinstance(result.exception, InputError), result.exception
+    assert message in str(result.exception)
+    assert not list(tmp_path.iterdir())
