@@ -249,7 +249,7 @@ def _checked_sample(sample: np.ndarray, spec: ModelSpec) -> np.ndarray:
             f"a sample of shape {sample.shape} came; give one of {spec.in_channels} channels, y and x"
         )
     low, high = float(sample.min()), float(sample.max())
-    if not np.isfinite([low, high]).all() or (spec.kind == "enhancer" and not 0 <= low <= high <= 1):
+    if not np.isfinite([low, high]).all() or (spec.kind == "enhancer" and not -1e-6 < low <= high < 1 + 1e-6):
         expected = "probabilities in 0..1" if spec.kind == "enhancer" else "finite values"
         raise InputError(f"a sample of values from {low:g} to {high:g} came; give {expected}")
     return sample.astype(np.float32)

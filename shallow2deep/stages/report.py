@@ -17,6 +17,7 @@ from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, fo
 from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION, disagreement_path
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.images import Image
+from shallow2deep.stages.models import load_enhancer
 from shallow2deep.stages.target import Target, open_target
 from shallow2deep.version import VERSION
 
@@ -154,8 +155,7 @@ def _losses(folder: Path) -> list[tuple[int, float]]:
 
 
 def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str, str]]:
-    model = read_json(run / ENHANCED / "model.json")
-    record = model.get("record", {}) if isinstance(model, dict) else {}
+    record = load_enhancer(run / ENHANCED, config.trust)[1].record
     rows = [
         ("shallow2deep", VERSION),
         ("Python, numpy, torch", f"{platform.python_version()}, {np.__version__}, {torch.__version__}"),
