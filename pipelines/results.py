@@ -67,7 +67,7 @@ def nuclei(folder: str, data: Path) -> Pair:
         "dsb_purple_256x320": ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2"),
     }[folder]
     return Pair(
-        "nuclei_fluo",
+        "nuclei_2d",
         ("background", "nuclei"),
         f"strokes/{folder}.h5",
         tuple(f"{folder}/{stem}_raw.png" for stem in painted),
@@ -170,7 +170,7 @@ def score_pair(name: str, pair: Pair, source: Path, options: argparse.Namespace)
     for amount in AMOUNTS:
         found = []
         for seed in range(options.seeds):
-            segmentor = seed < options.segmentor_seeds
+            segmentor = seed < options.segmentor_seeds and amount in options.segmentor_amounts
             run = options.runs / name / f"{amount}-{seed}"
             found.append(
                 result(
@@ -208,6 +208,9 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*")
     parser.add_argument("--seeds", type=int, default=3, help="of forest and enhancer")
     parser.add_argument("--segmentor-seeds", type=int, default=3)
+    parser.add_argument(
+        "--segmentor-amounts", nargs="*", default=AMOUNTS, help="of strokes: few, medium, many"
+    )
     parser.add_argument("--baselines", action="store_true", help="also strokes alone, and dense labels")
     parser.add_argument("--source-net", action="store_true", help="also train the sources' networks on raw")
     parser.add_argument("--set", action="append", default=[], help="any setting of adapt, KEY=VALUE")
