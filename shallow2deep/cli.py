@@ -158,14 +158,17 @@ def compare(
     ] = None,
     test_raw: Annotated[list[str] | None, typer.Option(help="further images to score")] = None,
     test_labels: Annotated[list[str] | None, typer.Option(help="their dense labels")] = None,
+    test_slices: Annotated[str | None, typer.Option(help="z planes of both to score")] = None,
 ) -> None:
     """Make every result and baseline with several seeds, and print means and spreads."""
     from shallow2deep.config import RawData, absolute_names, validated
     from shallow2deep.stages.compare import compare as run_compare
 
     def data(names: list[str] | None) -> RawData | None:
-        here = absolute_names({"raw": names}, Path.cwd()) if names else None
-        return validated(RawData, here, "the command line") if here else None
+        if not names:
+            return None
+        values = absolute_names({"raw": names}, Path.cwd()) | {"slices": test_slices}
+        return validated(RawData, values, "the command line")
 
     own = absolute_names({"labels": labels}, Path.cwd())["labels"] if labels else None
     result = run_compare(run, seeds, own, data(test_raw), data(test_labels))

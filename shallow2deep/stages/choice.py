@@ -34,6 +34,7 @@ from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
+_JUDGING = 2  # version of how results are judged; raised with every change
 _PLACES = 20
 _VIEW = 512  # pixels: side of the part of an image on which consistency is measured
 _DEPTH = 16  # planes, of volumes
@@ -49,6 +50,7 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
         shares: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
         dense: dict[str, list[np.ndarray]] = {name: [] for name in names}
         places: list[_Place] = []
+        disagreements: list[tuple[float, str, int]] = []
         number = 0
         for image in progress_bar(target.images, desc="judging"):
             check_stop()
@@ -60,12 +62,17 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
                     shares[name][k] = np.concatenate([shares[name].get(k, []), values])
                 if target.labels:
                     dense[name] += maps[name]
+            worst: tuple[float, int, np.ndarray] | None = None
             for z in range(n):
                 differing = disagreement([maps[name][z] for name in names if name != SUPERVISED])
-                _save_picture(disagreement_path(folder, image, z), differing)
                 places += _places(
                     image, z, differing, target.strokes[number + z] + target.held_out[number + z]
                 )
+                if worst is None or differing.mean() > worst[0]:
+                    worst = float(differing.mean()), z, differing
+            assert worst is not None, "an image without parts"
+            _save_picture(disagreement_path(folder, image), worst[2])
+            disagreements.append((worst[0], image.name, worst[1]))
             number += n
         consistency = {name: _consistency(run, name, config, target) for name in names}
         counts = {k: len(values) for k, values in shares[FOREST].items()}
@@ -83,23 +90,24 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
             "held_out_pixels": int(sum(np.count_nonzero(s) for s in target.held_out)),
             "used_pixels": int(sum(np.count_nonzero(s) for s in target.strokes)),
             "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
+            "most_disagreement": dict(zip(("mean", "image", "z"), max(disagreements), strict=True)),
         }
         if target.labels:
             truths = [volume.read() for volume in target.labels]
-            choice["dice_on_labels"] = {name: _dice(maps, truths) for name, maps in dense.items()}
+            choice["dice_on_labels"] = {name: dice_of(maps, truths) for name, maps in dense.items()}
         write_json(folder / CHOICE, choice)
 
     inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
     labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
-    return Stage(PREDICTION, {"seed": config.seed}, inputs | labels, work)
+    return Stage(PREDICTION, {"seed": config.seed, "judging": _JUDGING}, inputs | labels, work)
 
 
-def disagreement_path(folder: Path, image: Image, z: int) -> Path:
-    """Where the picture of the candidates' disagreement in an image, or in plane z of a volume, is."""
-    return folder / f"disagreement_{image.name}{f'_z{z}' if image.stacked else ''}.png"
+def disagreement_path(folder: Path, image: Image) -> Path:
+    """Where the picture of the candidates' disagreement in an image is; of a volume, in its worst plane."""
+    return folder / f"disagreement_{image.name}.png"
 
 
-def _dice(maps: list[np.ndarray], labels: list[np.ndarray]) -> float | None:
+def dice_of(maps: list[np.ndarray], labels: list[np.ndarray]) -> float | None:
     """Mean of the foreground classes' Dice; None if a class does not occur."""
     found = []
     for k in range(len(maps[0])):

@@ -146,23 +146,31 @@ def _run_stage(folder: Path, stage: Stage, fresh: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     identity = stage.identity | {"key": stage.key}
     write_json(folder / "begun.json", identity)
-    wall, cpu = time.monotonic(), sum(os.times()[:4])
-    stage.work(folder)
+    with _noting_minutes(folder, stage.name, fresh):
+        stage.work(folder)
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
     own = {"begun.json", "manifest.json", *SCRATCH}
     outputs = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name not in own}
     write_json(folder / "manifest.json", identity | {"outputs": outputs})
     (folder / "begun.json").unlink()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    minutes = {"wall": (time.monotonic() - wall) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
-    _note_minutes(folder.parent / MINUTES, stage.name, minutes)
-    log.info("%s: done in %.1f min (%.1f min of CPU)", stage.name, minutes["wall"], minutes["cpu"])
+    log.info("%s: done", stage.name)
 
 
-def _note_minutes(path: Path, stage: str, minutes: dict[str, float]) -> None:
-    """Keeps what each stage's last call took, for reports."""
+@contextmanager
+def _noting_minutes(folder: Path, stage: str, fresh: bool) -> Iterator[None]:
+    """Adds what a stage takes to the run's minutes.json, for reports; also of a call that is interrupted."""
+    path = folder.parent / MINUTES
     known = _read_mapping(path) if path.is_file() else {}
-    write_json(path, known | {stage: {name: round(value, 3) for name, value in minutes.items()}})
+    before = {} if fresh else known.get(stage, {})
+    wall, cpu = time.monotonic(), sum(os.times()[:4])
+    try:
+        yield
+    finally:
+        took = {"wall": (time.monotonic() - wall) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
+        total = {name: round(before.get(name, 0) + value, 3) for name, value in took.items()}
+        write_json(path, known | {stage: total})
+        log.info("%s: %.1f min (%.1f min of CPU)", stage, took["wall"], took["cpu"])
 
 
 _signal_received = 0

@@ -14,7 +14,7 @@ from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.evaluation.report import Report, Table, curves_picture, save_report
 from shallow2deep.io.atomic import read_json
 from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, foreground_maps, made
-from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION, disagreement_path
+from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION, dice_of, disagreement_path
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.images import Image
 from shallow2deep.stages.models import load_enhancer
@@ -32,13 +32,15 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
     names = made(run, candidate_names(config))
     with (run / PREDICTION / PLACES).open(newline="") as file:
         places = [tuple(row) for row in csv.reader(file)][1:]
-    planes = _chosen_planes(run, names, target, config)
+    planes = _chosen_planes(run, names, choice["recommended"], target, config)
     panels = save_panel(
         run / "panels.png",
         [_row(run, names, target, config, *plane) for _, plane in planes],
         [word for word, _ in planes],
     )
-    worst, z = planes[-1][1]
+    most = choice["most_disagreement"]
+    worst = next(image for image in target.images if image.name == most["image"])
+    plane = f", z {most['z']}" if worst.stacked else ""
     curves = {name: found for name in names if (found := _losses(run / name / "tensorboard"))}
     report = Report(
         title=f"Adaptation: {', '.join(config.classes[1:])}",
@@ -48,17 +50,21 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
         reason=choice["reason"],
         scores=_scores(run, names, choice),
         panels=panels.read_bytes(),
-        panels_note="The images on which the results agree most, middling and least; right: the largest "
+        panels_note=f"The best, a median and the worst image by {_measure(target)}; right: the largest "
         "difference between any two results.",
         places=places[:_ROWS],
-        disagreement=disagreement_path(run / PREDICTION, worst, z).read_bytes(),
-        disagreement_note=f"Disagreement in {worst.name}{f', z {z}' if worst.stacked else ''}: dark, none; "
-        f"bright, most. The full list is in {PREDICTION}/{PLACES}.",
+        disagreement=disagreement_path(run / PREDICTION, worst).read_bytes(),
+        disagreement_note=f"Disagreement in {worst.name}{plane}: dark, none; bright, most. The full list is in "
+        f"{PREDICTION}/{PLACES}.",
         curves=curves_picture(curves) if curves else None,
         made_with=_made_with(run, config, target),
         settings=dump_yaml(config),
     )
     return save_report(run / "report.html", report)
+
+
+def _measure(target: Target) -> str:
+    return "the recommended result's Dice on the labels" if target.labels else "how far the results agree"
 
 
 def _strokes_text(choice: dict[str, Any], config: AdaptConfig) -> str:
@@ -106,19 +112,25 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
 
 
 def _chosen_planes(
-    run: Path, names: list[str], target: Target, config: AdaptConfig
+    run: Path, names: list[str], recommended: str, target: Target, config: AdaptConfig
 ) -> list[tuple[str, tuple[Image, int]]]:
-    """The planes on which candidates agree most, middling and least."""
-    found = []
+    """The best, median and worst planes: by the recommended result's Dice, or by how far results agree."""
+    found: list[tuple[float, tuple[Image, int]]] = []
     for image in target.images:
-        maps = [foreground_maps(run, name, image, len(config.classes)) for name in names]
-        found += [
-            (float(np.std([m[z] for m in maps], axis=0).mean()), (image, z)) for z in range(len(image.parts))
-        ]
-    order = sorted(range(len(found)), key=lambda i: found[i][0])
+        maps = {name: foreground_maps(run, name, image, len(config.classes)) for name in names}
+        for z in range(len(image.parts)):
+            if target.labels:
+                quality = dice_of([maps[recommended][z]], [target.labels[len(found)].read()]) or 0.0
+            else:
+                quality = -float(np.std([m[z] for m in maps.values()], axis=0).mean())
+            found.append((quality, (image, z)))
+    order = sorted(range(len(found)), key=lambda i: -found[i][0])
     chosen = dict.fromkeys([order[0], order[len(order) // 2], order[-1]])
-    words = {1: [""], 2: ["most alike", "least alike"], 3: ["most alike", "middling", "least alike"]}
-    return [(word, found[i][1]) for word, i in zip(words[len(chosen)], chosen, strict=True)]
+    ends = ("best", "worst") if target.labels else ("most alike", "least alike")
+    words = {1: [""], 2: list(ends), 3: [ends[0], "median", ends[1]]}[len(chosen)]
+    if target.labels:
+        words = [f"{word} (Dice {found[i][0]:.2f})".strip() for word, i in zip(words, chosen, strict=True)]
+    return [(word, found[i][1]) for word, i in zip(words, chosen, strict=True)]
 
 
 def _row(
