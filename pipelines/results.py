@@ -111,6 +111,7 @@ def pairs(data: Path) -> dict[str, Pair]:
         "medulla-vnc": volume(
             "membranes_medulla", "membranes", vnc, "membranes_strict", "em_vnc_membranes", "0,7,14", "16:20"
         ),
+        "em-2d-epfl": epfl("mitochondria_em_2d"),
         "fluo-360": nuclei("dsb_fluo_360", data),
         "fluo-512x640": nuclei("dsb_fluo_512x640", data),
         "fluo-purple": nuclei("dsb_purple_256x320", data),

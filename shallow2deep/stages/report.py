@@ -54,8 +54,8 @@ def write_report(run: Path, config: AdaptConfig) -> Path:
         "difference between any two results.",
         places=places[:_ROWS],
         disagreement=disagreement_path(run / PREDICTION, worst).read_bytes(),
-        disagreement_note=f"Disagreement in {worst.name}{plane}: dark, none; bright, most. The full list is in "
-        f"{PREDICTION}/{PLACES}.",
+        disagreement_note=f"Disagreement in {worst.name}{plane}: dark, none; bright, most. The full "
+        f"list is in {PREDICTION}/{PLACES}.",
         curves=curves_picture(curves) if curves else None,
         made_with=_made_with(run, config, target),
         settings=dump_yaml(config),
