@@ -139,15 +139,22 @@ def scores_of(
 
 
 def recommend(
-    scores: Mapping[str, Score], strokes: Mapping[int, int], n_classes: int, baseline: str
+    scores: Mapping[str, Score],
+    strokes: Mapping[int, int],
+    n_classes: int,
+    baseline: str,
+    trusted: Sequence[str] = (),
 ) -> tuple[str, str]:
     """The candidate to use, and why, in a sentence.
 
-    A candidate is taken instead of the baseline only if the interval of its gain on held-out strokes is above
-    zero. Of those about as good as the best, the most consistent one is taken.
+    Candidates that are surely better than the baseline on held-out strokes come first: of those about as good
+    as the best, the most consistent one. If there is none, the first of `trusted` that is not surely worse.
+    Strokes lie in the middle of things, where the baseline is right: they can rule a candidate out, but
+    seldom show that it is better elsewhere.
 
     Args:
         strokes: number of held-out strokes of each class.
+        trusted: candidates that are expected to be better than the baseline, best first.
     """
     short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
     if not any(strokes.values()):
@@ -162,11 +169,7 @@ def recommend(
         )
     better = {name: s for name, s in scores.items() if name != baseline and s.gain_low > 0}
     if not better:
-        best = max(scores, key=lambda name: scores[name].accuracy)
-        return baseline, (
-            f"the evidence is too weak: nothing is surely better than {baseline} on the held-out strokes"
-            + (f" ({best} gains {_interval(scores[best])})" if best != baseline else "")
-        )
+        return _not_ruled_out(scores, baseline, trusted)
     top = max(s.accuracy for s in better.values())
     level = {name: s for name, s in better.items() if s.accuracy >= top - _ALIKE}
     name = max(level, key=lambda n: (np.nan_to_num(level[n].consistency), level[n].accuracy))
@@ -175,6 +178,20 @@ def recommend(
         others = ", ".join(n for n in level if n != name)
         reason += f", and of those about as good ({others}) it changes least under noise and flips"
     return name, reason
+
+
+def _not_ruled_out(scores: Mapping[str, Score], baseline: str, trusted: Sequence[str]) -> tuple[str, str]:
+    for name in trusted:
+        if scores[name].gain_high >= 0:
+            return name, (
+                f"on held-out strokes it is not surely worse than {baseline} ({_interval(scores[name])}), and "
+                "of the results that strokes do not rule out it is most often the best; look at the pictures"
+            )
+    best = max(scores, key=lambda name: scores[name].accuracy)
+    return baseline, (
+        f"the evidence is too weak: nothing is surely better than {baseline} on the held-out strokes"
+        + (f" ({best} gains {_interval(scores[best])})" if best != baseline else "")
+    )
 
 
 def _interval(score: Score) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 
 from shallow2deep.config import AdaptConfig
-from shallow2deep.evaluation.held_out import disagreement, recommend, right_shares, scores_of
+from shallow2deep.evaluation.held_out import Score, disagreement, recommend, right_shares, scores_of
 from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.io.atomic import atomic_path, write_json
 from shallow2deep.progress import progress_bar
@@ -22,6 +22,7 @@ from shallow2deep.seeding import generator
 from shallow2deep.stages.candidates import (
     ENHANCED,
     FOREST,
+    SOURCE_NET,
     SUPERVISED,
     foreground_maps,
     foreground_of,
@@ -34,7 +35,7 @@ from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 2  # version of how results are judged; raised with every change
+_JUDGING = 3  # version of how results are judged; raised with every change
 _PLACES = 20
 _VIEW = 512  # pixels: side of the part of an image on which consistency is measured
 _DEPTH = 16  # planes, of volumes
@@ -78,7 +79,8 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
         counts = {k: len(values) for k, values in shares[FOREST].items()}
         judged = [name for name in names if name != SUPERVISED]  # it has seen what users do not have
         scores = scores_of(shares, FOREST, config.seed, consistency)
-        chosen, reason = recommend({n: scores[n] for n in judged}, counts, n_classes, FOREST)
+        judged_scores = {name: scores[name] for name in judged}
+        chosen, reason = recommend(judged_scores, counts, n_classes, FOREST, _trusted(judged_scores))
         for image in target.images:
             with atomic_path(map_path(folder, image)) as path:
                 shutil.copyfile(map_path(run / chosen, image), path)
@@ -100,6 +102,15 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
     inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
     labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
     return Stage(PREDICTION, {"seed": config.seed, "judging": _JUDGING}, inputs | labels, work)
+
+
+def _trusted(scores: Mapping[str, Score]) -> list[str]:
+    """What is expected to be better than the forest unless strokes say otherwise, best first.
+
+    By docs/results.md: where held-out strokes do not rule the source's network out, it was best most often.
+    """
+    segmentors = sorted((n for n in scores if n.startswith("segmentor")), key=lambda n: -scores[n].accuracy)
+    return [name for name in (SOURCE_NET, *segmentors, ENHANCED) if name in scores]
 
 
 def disagreement_path(folder: Path, image: Image) -> Path:

@@ -94,6 +94,21 @@ def test_the_steadier_of_equals_wins() -> None:
     assert "changes least" in reason
 
 
+def test_what_strokes_do_not_rule_out_is_taken_in_the_order_given() -> None:
+    base = Score(0.95, 0.9, 1, 0, 0, 0, 0.9)
+    worse = Score(0.6, 0.5, 0.7, -0.35, -0.4, -0.3, 0.9)
+    alike = Score(0.93, 0.8, 1, -0.02, -0.1, 0.01, 0.9)
+    better = Score(0.99, 0.95, 1, 0.04, 0.01, 0.08, 0.9)
+    scores = {"forest": base, "net": worse, "enhanced": alike}
+    counts = {1: 5, 2: 5}
+    name, reason = recommend(scores, counts, 2, "forest", ["net", "enhanced"])
+    assert name == "enhanced"
+    assert "not surely worse" in reason
+    assert recommend(scores, counts, 2, "forest", ["net"])[0] == "forest"
+    assert recommend(scores | {"other": better}, counts, 2, "forest", ["net", "enhanced"])[0] == "other"
+    assert recommend(scores, {1: 5, 2: 1}, 2, "forest", ["enhanced"])[0] == "forest"
+
+
 def test_without_held_out_strokes_nothing_is_claimed() -> None:
     scores = scores_of({"forest": {}, "other": {}}, "forest", 0, {"other": 0.5})
     assert np.isnan(scores["other"].accuracy)
