@@ -184,8 +184,8 @@ def _not_ruled_out(scores: Mapping[str, Score], baseline: str, trusted: Sequence
     for name in trusted:
         if scores[name].gain_high >= 0:
             return name, (
-                f"on held-out strokes it is not surely worse than {baseline} ({_interval(scores[name])}), and "
-                "of the results that strokes do not rule out it is most often the best; look at the pictures"
+                f"on held-out strokes it is not surely worse than {baseline} ({_interval(scores[name])}), "
+                "and of what strokes do not rule out it is most often the best; look at the pictures"
             )
     best = max(scores, key=lambda name: scores[name].accuracy)
     return baseline, (
