@@ -52,7 +52,11 @@ def _lines(model: type[BaseModel], indent: str) -> Iterator[str]:
             yield f"{indent}{name}:  # {type(default).__doc__ or ''}\n"
             yield from _lines(type(default), indent + "  ")
             continue
-        plain = list(default) if isinstance(default, tuple) else default
+        plain = [_plain(value) for value in default] if isinstance(default, tuple) else default
         value = yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
         comment = f"  # {field.description}" if field.description else ""
         yield f"{indent}{name}: {value}{comment}\n"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
