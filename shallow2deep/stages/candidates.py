@@ -110,8 +110,8 @@ def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -
     def enhanced(raw: np.ndarray) -> np.ndarray:
         p = to_map(raw)
         if p.ndim == 3:
-            return enhance(enhancer, p, config.enhanced.block, device)
-        planes = [enhance(enhancer, p[:, z], config.enhanced.block, device) for z in range(p.shape[1])]
+            return enhance(enhancer, p, config.enhanced, device)
+        planes = [enhance(enhancer, p[:, z], config.enhanced, device) for z in range(p.shape[1])]
         return np.stack(planes, 1)
 
     return Predictor(enhanced, enhanced_channels(config.classes, model), forest.spec.ndim)

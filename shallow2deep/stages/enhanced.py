@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
-from shallow2deep.config import AdaptConfig
+from shallow2deep.config import AdaptConfig, EnhancedSettings
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.volumes import open_volume
@@ -34,7 +35,7 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
                 continue
             check_stop()
             maps = image.split(open_volume(map_path(run / "target_forest", image)).read())
-            p = image.join(enhance(network, part, settings.block, device) for part in maps)
+            p = image.join(enhance(network, part, settings, device) for part in maps)
             save_map(folder, image, p, enhanced_channels(config.classes, model))
 
     inputs = {"enhancer": target.enhancer_fingerprint, **after(forest)}
@@ -51,7 +52,7 @@ def _keep(folder: Path, enhancer: Path, network: nn.Module, model: ModelSpec) ->
 
 
 def enhance(
-    network: nn.Module, probabilities: np.ndarray, block: tuple[int, ...], device: torch.device
+    network: nn.Module, probabilities: np.ndarray, settings: EnhancedSettings, device: torch.device
 ) -> np.ndarray:
     """Each class but the first through the enhancer.
 
@@ -61,8 +62,23 @@ def enhance(
     Returns:
         float32 `((C - 1) * outputs, y, x)`, in the order of `enhanced_channels`.
     """
-    maps = [predict_with_network(network, p[None], block, device)[::-1] for p in probabilities[1:]]
+    size = probabilities.shape[1:]
+    scaled = tuple(max(1, round(n * settings.scale)) for n in size)
+    maps = []
+    for p in probabilities[1:]:
+        p = predict_with_network(network, _resized(p[None], scaled), settings.block, device)[::-1]
+        maps.append(_resized(p, size))
     return np.concatenate(maps)
+
+
+def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Maps `(K, y, x)` of another size; as they are if they have it."""
+    if p.shape[1:] == size:
+        return p
+    maps = torch.from_numpy(np.ascontiguousarray(p))[None]
+    return (
+        interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1).numpy()
+    )
 
 
 def enhanced_channels(classes: Sequence[str], model: ModelSpec) -> list[str]:

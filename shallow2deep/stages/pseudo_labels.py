@@ -48,7 +48,7 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
             for p in forest_maps(number):
                 for axes in _FLIPS if confidence.flips else _FLIPS[:1]:
                     turned = np.ascontiguousarray(np.flip(p, axes))
-                    enhanced_map = enhance(network, turned, config.enhanced.block, device)
+                    enhanced_map = enhance(network, turned, config.enhanced, device)
                     found.append(np.flip(foreground_of(enhanced_map, ENHANCED, len(config.classes)), axes))
             sure = (1 - 2 * np.std(found, axis=0).max(0)).astype(np.float32)
             if confidence.use == "mask":
@@ -61,7 +61,7 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
         "seed": config.seed,
         "confidence": confidence.model_dump(mode="json"),
         "target_forest": config.target_forest.model_dump(mode="json"),
-        "block": config.enhanced.block,
+        "enhanced": config.enhanced.model_dump(mode="json", exclude={"device"}),
     }
     return _pool_stage("pseudo_labels", target, settings, plain, after(enhanced), targets)
 

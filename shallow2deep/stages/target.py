@@ -26,6 +26,8 @@ from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
 
+_ALIKE = 1.3  # pixel sizes that differ by a smaller factor are taken for the same
+
 
 @dataclass(frozen=True)
 class Target:
@@ -89,6 +91,7 @@ def open_target(config: AdaptConfig) -> Target:
     check_engine(config.engine)
     _, model = load_enhancer(config.enhancer, config.trust)
     images, strokes, spec = _open_images(config, _features(config, model))
+    _compare_pixel_sizes(config, model, images[0])
     raws = [part for image in images for part in image.parts]
     # a forest that is there already has learned from all strokes: none are left to judge by
     share = 0.0 if config.forest == "ilp" else config.held_out
@@ -104,6 +107,19 @@ def open_target(config: AdaptConfig) -> Target:
         _open_forest(config, spec),
         open_maps(config, images, strokes) if config.target.probabilities else None,
     )
+
+
+def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
+    """Tells of a scale by which the structures would be as large, in pixels, as where the enhancer learned."""
+    if not model.voxel_size or not image.voxel_size:
+        return
+    factor = image.voxel_size[-1] / model.voxel_size[-1]
+    if not 1 / _ALIKE <= factor / config.enhanced.scale <= _ALIKE:
+        log.warning(
+            "pixels are %.3g nm here and were %.3g nm where the enhancer learned: consider "
+            "--set enhanced.scale=%.2g",
+            image.voxel_size[-1], model.voxel_size[-1], factor,
+        )  # fmt: skip
 
 
 def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
