@@ -389,10 +389,11 @@ class EnhancedSettings(Settings):
     """How the enhancer is applied."""
 
     block: tuple[Positive, ...] = (512, 512)
-    scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
-        1.0,
-        description="maps are resized by this factor before; above 1 where structures are smaller, in pixels, "
-        "than where the enhancer learned",
+    scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="maps are resized by each of these factors, and the results averaged; above 1 where "
+        "structures have fewer pixels than where the enhancer learned",
     )
     device: str = "auto"
 

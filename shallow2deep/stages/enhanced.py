@@ -63,11 +63,14 @@ def enhance(
         float32 `((C - 1) * outputs, y, x)`, in the order of `enhanced_channels`.
     """
     size = probabilities.shape[1:]
-    scaled = tuple(max(1, round(n * settings.scale)) for n in size)
     maps = []
     for p in probabilities[1:]:
-        p = predict_with_network(network, _resized(p[None], scaled), settings.block, device)[::-1]
-        maps.append(_resized(p, size))
+        found = []
+        for scale in settings.scales:
+            scaled = tuple(max(1, round(n * scale)) for n in size)
+            enhanced = predict_with_network(network, _resized(p[None], scaled), settings.block, device)
+            found.append(_resized(enhanced, size)[::-1])
+        maps.append(np.mean(found, axis=0) if len(found) > 1 else found[0])
     return np.concatenate(maps)
 
 
@@ -75,7 +78,7 @@ def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Maps `(K, y, x)` of another size; as they are if they have it."""
     if p.shape[1:] == size:
         return p
-    maps = torch.from_numpy(np.ascontiguousarray(p))[None]
+    maps = torch.from_numpy(p.copy())[None]
     return (
         interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1).numpy()
     )

@@ -110,14 +110,14 @@ def open_target(config: AdaptConfig) -> Target:
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
-    """Tells of a scale by which the structures would be as large, in pixels, as where the enhancer learned."""
+    """Tells of a scale by which structures would have as many pixels as where the enhancer learned."""
     if not model.voxel_size or not image.voxel_size:
         return
     factor = image.voxel_size[-1] / model.voxel_size[-1]
-    if not 1 / _ALIKE <= factor / config.enhanced.scale <= _ALIKE:
+    if not 1 / _ALIKE <= factor / float(np.mean(config.enhanced.scales)) <= _ALIKE:
         log.warning(
             "pixels are %.3g nm here and were %.3g nm where the enhancer learned: consider "
-            "--set enhanced.scale=%.2g",
+            "--set enhanced.scales=[%.2g]",
             image.voxel_size[-1], model.voxel_size[-1], factor,
         )  # fmt: skip
 

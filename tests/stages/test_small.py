@@ -11,7 +11,14 @@ import yaml
 from tiny import Data
 
 from shallow2deep import predict
-from shallow2deep.config import EnhancerTrainConfig, TargetData, read_yaml, validated, with_overrides
+from shallow2deep.config import (
+    EnhancedSettings,
+    EnhancerTrainConfig,
+    TargetData,
+    read_yaml,
+    validated,
+    with_overrides,
+)
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volumes
@@ -109,9 +116,34 @@ def test_class_is_the_last_channel_and_not_its_boundary() -> None:
     network = spec.build().eval()
     p = np.random.default_rng(0).random((2, 16, 16), np.float32)
     expected = predict_with_network(network, p[1:])
-    found = enhance(network, p, (16, 16), torch.device("cpu"))
+    found = enhance(network, p, EnhancedSettings(block=(16, 16)), torch.device("cpu"))
     assert enhanced_channels(("background", "disc"), spec) == ["disc boundary", "disc"]
     assert np.array_equal(found, expected[::-1])
+
+
+class _Count(torch.nn.Module):
+    """Gives the logits of 0.3 plus a tenth of the map, and notes the sizes it was asked for."""
+
+    step, halo = 4, 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: set[int] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.add(x.shape[-1])
+        return torch.logit(0.3 + 0.1 * x)
+
+
+def test_maps_are_resized_for_the_enhancer_and_averaged() -> None:
+    p = np.zeros((2, 24, 40), np.float32)
+    p[1, :, 20:] = 1
+    network = _Count()
+    found = enhance(network, p, EnhancedSettings(scales=(0.5, 1.0, 2.0)), torch.device("cpu"))
+    assert network.sizes == {20 + 8, 40 + 8, 80 + 8}
+    assert found.shape == (1, 24, 40)
+    np.testing.assert_allclose(found[0, :, :16], 0.3, atol=1e-5)
+    np.testing.assert_allclose(found[0, :, 24:], 0.4, atol=1e-5)
 
 
 @pytest.mark.slow

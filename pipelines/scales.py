@@ -1,0 +1,76 @@
+"""Makes the table of scales in docs/results.md: the enhancer on maps that are resized by several factors.
+
+    python pipelines/scales.py --data ../shared/data --runs runs
+
+Takes the forests' maps of up to six test images from the runs with seed 0 that results.py has made.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from results import AMOUNTS, HERE, Pair, pairs, under
+
+from shallow2deep.config import EnhancedSettings, RawData
+from shallow2deep.io.volumes import open_volumes
+from shallow2deep.stages.data import open_raws
+from shallow2deep.stages.enhanced import enhance
+from shallow2deep.stages.models import load_enhancer
+
+SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
+MEAN = (0.5, 0.7, 1.0, 1.4, 2.0)
+_IMAGES = 6
+
+
+def dice(maps: list[np.ndarray], truths: list[np.ndarray]) -> float:
+    hit = sum(np.count_nonzero((p > 0.5) & t) for p, t in zip(maps, truths, strict=True))
+    return (
+        2
+        * hit
+        / sum(np.count_nonzero(p > 0.5) + np.count_nonzero(t) for p, t in zip(maps, truths, strict=True))
+    )
+
+
+def forest_maps(run: Path, pair: Pair, data: Path) -> list[np.ndarray]:
+    """`(C, y, x)` of the test images, in their order."""
+    names = [f"{run}/test/target_forest/{Path(name.partition(':')[0]).stem}.h5" for name in pair.test_raw]
+    volumes = open_volumes(names)
+    parts = [part for volume in volumes for part in (volume.planes() if volume.ndim == 3 else [volume])]
+    return [part.read() for part in parts[:_IMAGES]]
+
+
+def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
+    network, _ = load_enhancer(options.runs / pair.recipe)
+    labels = RawData(raw=under(options.data, pair.test_labels), slices=pair.test_slices)
+    for amount in AMOUNTS:
+        run = options.runs / name / f"{amount}-0"
+        if not run.is_dir():
+            continue
+        maps = forest_maps(run, pair, options.data)
+        truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
+        cells = [dice([p[1] for p in maps], truths)]
+        for scales in (*((scale,) for scale in SCALES), MEAN):
+            settings = EnhancedSettings(scales=scales)
+            found = [enhance(network, p, settings, torch.device("cpu"))[-1] for p in maps]
+            cells.append(dice(found, truths))
+        yield f"| {name} | {amount} | {' | '.join(f'{cell:.3f}' for cell in cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=HERE / "../../shared/data")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--pairs", nargs="*")
+    options = parser.parse_args()
+    known = pairs(options.data)
+    print(f"| source-target | strokes | forest | {' | '.join(map(str, SCALES))} | mean of all |")
+    print(f"|{'---|' * (len(SCALES) + 4)}")
+    for name in options.pairs or [name for name in known if (options.runs / name).is_dir()]:
+        for row in rows(name, known[name], options):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
