@@ -131,8 +131,7 @@ def adapt(
     if isinstance(values.get("target", {}), dict):
         values["target"] = {**values.get("target", {}), **given}
     if enhancer:
-        is_path = Path(enhancer).expanduser().exists()
-        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer") if is_path else enhancer
+        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
     if trust:
         values["trust"] = True
     if forest:

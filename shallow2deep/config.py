@@ -499,13 +499,15 @@ _NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "il
 
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
-    """`values` with every relative name of data resolved against `folder`."""
+    """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
     if isinstance(values, dict):
         return {k: absolute_names(v, folder, str(k)) for k, v in values.items()}
     if isinstance(values, list | tuple):
         return [absolute_names(v, folder, key) for v in values]
     if key in _NAMES_OF_DATA and isinstance(values, str):
-        return str(folder / os.path.expanduser(values))  # noqa: PTH111 - leaves an unknown user's ~ as it is
+        path = folder / os.path.expanduser(values)  # noqa: PTH111 - leaves an unknown user's ~ as it is
+        by_name = key == "enhancer" and "/" not in values and not path.exists()  # one that comes along
+        return values if by_name else str(path)
     return values
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from shallow2deep import adapt, export, predict
 from shallow2deep.cli import app
+from shallow2deep.config import read_yaml
 from shallow2deep.errors import InputError
 from shallow2deep.exports.packages import read_package
 from shallow2deep.io.volumes import open_volume
@@ -87,6 +88,10 @@ def test_models_by_name(package: Path, data: Data, tmp_path: Path, monkeypatch: 
     assert result.exit_code == 0, result.exception
     with pytest.raises(InputError, match="s2d models"):
         find_enhancer("tiny-disks")
+    (tmp_path / "adapt.yaml").write_text("enhancer: tiny-discs\n")
+    assert read_yaml(tmp_path / "adapt.yaml")["enhancer"] == "tiny-discs"
+    (tmp_path / "tiny-discs").mkdir()
+    assert read_yaml(tmp_path / "adapt.yaml")["enhancer"] == str(tmp_path / "tiny-discs")
 
 
 class _Stranger(nn.Module):
