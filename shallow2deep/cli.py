@@ -132,15 +132,13 @@ def adapt(
         values["target"] = {**values.get("target", {}), **given}
     if enhancer:
         values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
-    if trust:
-        values["trust"] = True
     if forest:
         values["forest"] = forest
     if segmentor and isinstance(values.get("segmentor") or {}, dict):
         values["segmentor"] = {**(values.get("segmentor") or {}), "variants": segmentor}
     values = _resolved(values, set_)
     settings = validated(AdaptConfig, values, str(config or "the command line"))
-    folder = run_adapt(with_baselines(settings) if compare else settings, run)
+    folder = run_adapt(with_baselines(settings) if compare else settings, run, trust)
     choice = read_json(folder / "choice.json")
     typer.echo(f"recommended: {choice['recommended']}: {choice['reason']}")
     typer.echo(f"its maps:    {folder}")
@@ -186,13 +184,16 @@ def predict(
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    trust: Annotated[
+        bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")
+    ] = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
     from shallow2deep.config import RawData, validated
     from shallow2deep.stages.prediction import predict as run_predict
 
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
-    for path in run_predict(model, data, out, step, device):
+    for path in run_predict(model, data, out, step, device, trust):
         typer.echo(path)
 
 

@@ -129,6 +129,20 @@ class TargetData(RawData):
             raise ValueError("strokes are missing; give strokes, an ilastik project as ilp, or probabilities")
         if self.ilp is not None and self.strokes:
             raise ValueError("strokes and an ilastik project came, which has its own; give one of them")
+        unused: dict[str, Any] = {
+            "slices": self.slices,
+            "axes": self.axes,
+            "manifest": self.manifest,
+            "voxel_size": self.voxel_size,
+        }
+        unused |= {"stroke_classes": self.stroke_classes, "stroke_axes": self.stroke_axes}
+        given = [name for name, value in unused.items() if value is not None]
+        if self.ilp is not None and given:
+            raise ValueError(f"{given[0]} has no meaning beside an ilastik project; leave it out")
+        if self.ilp is None and self.background is not None:
+            raise ValueError("background names a label of an ilastik project, but none came; give ilp")
+        if self.channel is not None and not self.probabilities:
+            raise ValueError("channel is that of probabilities, but none came; give probabilities")
         return self
 
 
@@ -409,7 +423,6 @@ class AdaptConfig(Settings):
         description="run of enhancer-train, an enhancer's folder, a bioimage.io package, or a name that "
         "s2d models lists"
     )
-    trust: bool = Field(False, description="run Python code in the enhancer's package, if it needs that")
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     forest: Literal["train", "ilp"] = Field(
         "train", description="train a forest on the strokes, or use the ilastik project's own"
@@ -435,6 +448,8 @@ class AdaptConfig(Settings):
             raise ValueError("segmentor.rounds above 1 end by held-out strokes; set held_out above 0")
         if self.forest == "ilp" and (self.target.ilp is None or self.target.probabilities):
             raise ValueError("forest: ilp takes the forest of target.ilp; give that, and no probabilities")
+        if self.forest == "ilp" and self.features is not None:
+            raise ValueError("the forest of an ilastik project has features of its own; leave out features")
         if self.compare.supervised and self.target.labels is None:
             raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self

@@ -29,6 +29,7 @@ from torch.jit import _recursive, _state
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.packages import (
+    RDF_NAMES,
     TAG,
     Description,
     architecture_network,
@@ -135,6 +136,7 @@ def write_package(
     sample: np.ndarray,
     cover: bytes | np.ndarray,
     formats: Sequence[str] = ("pytorch_state_dict", "torchscript"),
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Writes a package, after the networks in it gave for `sample` what `network` gives.
 
@@ -142,13 +144,14 @@ def write_package(
     probabilities. Equal arguments give equal bytes.
 
     Args:
-        path: ends in .zip, or is a folder to be made; replaced if it exists.
+        path: ends in .zip, or is a folder to be made; only a package takes the place of what is there.
         network: it is not changed.
         spec: its description.
         sample: what the network is applied to in the end, `(C, y, x)`: probabilities for an enhancer, raw for
             a segmentor. A part of it becomes the package's test.
         cover: a PNG file's bytes, or uint8 `(y, x)` or `(y, x, 3)`.
         formats: any of `FORMATS`; the state dict is always written.
+        check: of the package before it gets its name, such as `check_package`.
 
     Returns:
         `path`.
@@ -177,6 +180,8 @@ def write_package(
         if problems:
             raise Shallow2DeepError(f"{path}: ilastik would not take this package: {'; '.join(problems)}")
         _require_equal(path, _largest_difference(temporary, network, spec, sample))
+        if check is not None:
+            check(temporary)
     return path
 
 
@@ -206,11 +211,7 @@ def check_package(path: str | Path) -> None:
         InputError: bioimageio.core is missing.
         Shallow2DeepError: the first thing that failed.
     """
-    try:
-        core = importlib.import_module("bioimageio.core")
-        importlib.import_module("loguru").logger.disable("bioimageio")  # its log of the details
-    except ImportError as error:
-        raise InputError(f"a check of packages needs bioimageio.core ({error}); {_INSTALL_CHECK}") from None
+    core = require_bioimageio()
     for name in read_description(Path(path)).formats:
         summary = core.test_model(path, weight_format=name)
         if summary.status != "passed":
@@ -219,10 +220,31 @@ def check_package(path: str | Path) -> None:
             raise Shallow2DeepError(f"{path}: bioimage.io's test of {name} failed: {reason:.400}")
 
 
+def require_bioimageio() -> Any:
+    """The library that tests packages.
+
+    Raises:
+        InputError: it is missing.
+    """
+    try:
+        importlib.import_module("loguru").logger.disable("bioimageio")  # its log of the details
+        return importlib.import_module("bioimageio.core")
+    except ImportError as error:
+        raise InputError(f"a check of packages needs bioimageio.core ({error}); {_INSTALL_CHECK}") from None
+
+
 # what goes in
 
 
 def _check_arguments(path: Path, spec: ModelSpec, info: PackageInfo, formats: Sequence[str]) -> None:
+    if path.suffix and path.suffix.lower() != ".zip":
+        raise InputError(f"{path}: packages end in .zip, or are folders without an ending; give such a name")
+    if (
+        path.exists()
+        and not any((path / name).is_file() for name in RDF_NAMES)
+        and not zipfile.is_zipfile(path)
+    ):
+        raise InputError(f"{path} is there already, and no package; give another name")
     if spec.kind == "source_net":
         raise InputError(
             f"{path}: a source net normalises each image by its own mean, which tiles do not share; export "

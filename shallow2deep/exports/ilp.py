@@ -28,7 +28,7 @@ def export_forest(forest: Forest, project: str | Path, out: str | Path) -> Path:
         InputError: a forest of other features or labels, or a project without a forest.
     """
     source, out = open_project(project), Path(out)
-    if out.suffix.lower() != ".ilp" or out.resolve() == source.path.resolve():
+    if out.suffix.lower() != ".ilp" or out.exists():
         raise InputError(f"{out}: give the name of a new file that ends in .ilp")
     _check(forest, source)
     ordered = _by_label(forest, source)

@@ -36,8 +36,11 @@ _MAX_YAML, _MAX_FILES, _MAX_BYTES = 2**20, 10_000, 8 * 2**30
 _MAX_RATIO, _ANY_RATIO = 100, 64 * 2**20  # a file of up to so many bytes may be compressed at any ratio
 _MAX_SIDE, _MAX_MARGIN, _MAX_CHANNELS = 2**16, 2**12, 1024
 _KINDS = ("enhancer", "segmentor")
-# TorchScript computes; of what it can call, these reach files or foreign libraries
-_UNSAFE_CODE = re.compile(rb"\bfrom_file\b|\bsave\b|\bops\s*\.\s*(?!prim\b|aten\b)\w+")
+# TorchScript computes; of what it can call, these reach files or foreign libraries, or hide what is called
+_UNSAFE_CODE = re.compile(
+    rb"\bfrom_file\b|\bsave\b|__setstate__|\\[0-7xuUN\r\n]|\b(?:ops|torch)\b(?!\s*\.)"
+    rb"|\bops\s*\.\s*(?!prim\b|aten\b)\w+"
+)
 
 
 class _Part(BaseModel):

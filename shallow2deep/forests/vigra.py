@@ -52,6 +52,10 @@ def read_forests(path: Path, group: str, spec: FeatureSpec, classes: Sequence[st
             if name.startswith("Forest")
             for tree in _trees(path, stored[name])
         ]
+    if not trees:
+        raise InputError(
+            f"{path} holds a forest without trees; press Live Update in ilastik, save, and try again"
+        )
     features, thresholds, children, values = (np.concatenate(arrays) for arrays in zip(*trees, strict=True))
     sizes = np.array([len(tree[0]) for tree in trees], np.int32)
     record = {"made by": "ilastik", "project": path.name}

@@ -143,7 +143,7 @@ def lane_frames(project: Project, lane: Lane, raw: str | None = None) -> list[Vo
     name = raw or lane.raw
     if name is None:
         raise InputError(f"{project.path}: {lane.problem}; name the data by --raw")
-    frames = open_frames(name, lane.axes)
+    frames = open_frames(name, lane.axes, own_axes=raw is not None)
     flat = all("z" in frame.axes and frame.spatial_shape[0] == 1 for frame in frames)
     return [frame.planes()[0] for frame in frames] if flat else frames
 
@@ -305,9 +305,8 @@ def _raw(path: Path, file: h5py.File, info: h5py.Group) -> tuple[str | None, str
 def _find(folder: Path, stored: str) -> Path | None:
     """A file by its path from the project, by its absolute path, or by its name beside the project."""
     plain = stored.replace("\\", "/") if "\\" in stored else stored
-    for candidate in (folder / plain, Path(plain)):
-        if candidate.exists():
-            return candidate
+    if (folder / plain).exists():  # an absolute path stays what it is
+        return folder / plain
     name = PureWindowsPath(stored).name if "\\" in stored else PurePosixPath(stored).name
     beside = folder / name
     if beside.exists():

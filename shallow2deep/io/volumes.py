@@ -159,13 +159,14 @@ def open_volume(
     return _volume(name, stored, file_axes, voxel_size)
 
 
-def open_frames(name: str | Path, axes: str) -> list[Volume]:
+def open_frames(name: str | Path, axes: str, own_axes: bool = False) -> list[Volume]:
     """The time points of one array, each as a volume of its own; nothing but its metadata is read.
 
     Args:
         name: see `open_volume`.
         axes: as known from elsewhere, with or without "t"; those of the file if their number does not fit,
             where a "c" may be one too many.
+        own_axes: whether those that the file states come before `axes`.
 
     Raises:
         InputError, DamagedFileError: see `open_volume`.
@@ -173,7 +174,8 @@ def open_frames(name: str | Path, axes: str) -> list[Volume]:
     name = str(name)
     stored = _open_numbers(name)
     fitting = [known for known in (axes, axes.replace("c", "")) if len(known) == len(stored.shape)]
-    known = (fitting[0] if fitting else stored.axes or "").lower()
+    stated = stored.axes if stored.axes and len(stored.axes) == len(stored.shape) else ""
+    known = (stated if own_axes and stated else fitting[0] if fitting else stated).lower()
     if "t" not in known:
         return [_volume(name, stored, _file_axes(stored, known or None, name), None)]
     at = known.index("t")
@@ -215,7 +217,7 @@ def open_volumes(
         InputError: also if a folder or pattern has no member.
     """
     several = [names] if isinstance(names, str | Path) else names
-    return [open_volume(member, axes, voxel_size) for name in several for member in _members(str(name))]
+    return [open_volume(member, axes, voxel_size) for name in several for member in members(str(name))]
 
 
 def check_finite(volume: Volume) -> None:
@@ -237,7 +239,12 @@ def check_finite(volume: Volume) -> None:
             )
 
 
-def _members(name: str) -> list[str]:
+def members(name: str) -> list[str]:
+    """The names that a folder or pattern stands for, in natural order; the name itself if it is neither.
+
+    Raises:
+        InputError: a folder or pattern without a file to read.
+    """
     path, key = split_name(name)
     if path.is_dir() and path.suffix.lower() != ".zarr":
         found = [str(p) for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."]

@@ -87,7 +87,9 @@ class Predictor:
     ndim: int = 2
 
 
-def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -> Predictor:
+def predictor(
+    run: Path, name: str, config: AdaptConfig, device: torch.device, trust: bool = False
+) -> Predictor:
     """Of a candidate's finished stage.
 
     Raises:
@@ -105,7 +107,7 @@ def predictor(run: Path, name: str, config: AdaptConfig, device: torch.device) -
     to_map = partial(predict_probabilities, forest, device=str(device), engine=config.engine)
     if name == FOREST:
         return Predictor(to_map, list(config.classes), forest.spec.ndim)
-    enhancer, model = load_enhancer(run / ENHANCED, config.trust)
+    enhancer, model = load_enhancer(run / ENHANCED, trust)
 
     def enhanced(raw: np.ndarray) -> np.ndarray:
         p = to_map(raw)

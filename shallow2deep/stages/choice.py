@@ -139,7 +139,7 @@ def _consistency(run: Path, name: str, config: AdaptConfig, target: Target) -> f
     """
     if target.maps is not None and name in (FOREST, ENHANCED):
         return float("nan")  # there is no forest that could see the changed image
-    how = predictor(run, name, config, choose_device(config.enhanced.device))
+    how = predictor(run, name, config, choose_device(config.enhanced.device), target.trust)
     whole = how.ndim == 3
     raws = [image.whole for image in target.images] if whole else target.raws
     shared, total = 0.0, 0.0

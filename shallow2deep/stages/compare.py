@@ -13,6 +13,7 @@ from shallow2deep.stages.candidates import SOURCE_NET, candidate_names, made
 from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.engine import MINUTES
 from shallow2deep.stages.evaluation import evaluate
+from shallow2deep.stages.ilp import with_project
 from shallow2deep.stages.images import open_images
 from shallow2deep.stages.models import find_enhancer
 from shallow2deep.stages.prediction import RECOMMENDED, predict
@@ -30,6 +31,7 @@ class Comparison:
 
 def with_baselines(config: AdaptConfig) -> AdaptConfig:
     """The same settings with every baseline that data and enhancer allow, and a segmentor."""
+    config = with_project(config)
     run = find_enhancer(config.enhancer).parent
     has_source_net = command_of(run) == "enhancer-train" and (run / SOURCE_NET / "model.json").is_file()
     wanted = CompareSettings(
@@ -70,9 +72,16 @@ def compare(
         values["target"]["labels"] = labels
         config = validated(AdaptConfig, values, "compare")
     if test_raw is not None and test_labels is not None:
+        if config.target.probabilities:
+            raise InputError(
+                f"{run} was made from given maps, so test images cannot be predicted; leave them out"
+            )
         if len(config.classes) > 2:
             raise InputError("test images are scored for one foreground class only; leave them out")
-        counts = [len(open_images(data, config.ndim)) for data in (test_raw, test_labels)]
+        counts = [
+            len(open_images(test_raw, config.ndim, config.target.channels)),
+            len(open_images(test_labels, config.ndim)),
+        ]
         if counts[0] != counts[1]:
             raise InputError(f"{counts[0]} test images but {counts[1]} labels came; give one for each")
     config = with_baselines(config)

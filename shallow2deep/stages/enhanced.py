@@ -28,7 +28,7 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path
     device = choose_device(settings.device)
 
     def work(folder: Path) -> None:
-        network, model = load_enhancer(target.enhancer, config.trust)
+        network, model = load_enhancer(target.enhancer, target.trust)
         _keep(folder, target.enhancer, network, model)
         for image in progress_bar(target.images, desc="enhanced maps"):
             if map_path(folder, image).exists():

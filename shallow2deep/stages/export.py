@@ -18,7 +18,14 @@ from shallow2deep.config import (
     with_overrides,
 )
 from shallow2deep.errors import InputError
-from shallow2deep.exports.bioimageio import Author, Citation, PackageInfo, check_package, write_package
+from shallow2deep.exports.bioimageio import (
+    Author,
+    Citation,
+    PackageInfo,
+    check_package,
+    require_bioimageio,
+    write_package,
+)
 from shallow2deep.exports.czann import value_range_of, write_czann
 from shallow2deep.exports.ilp import export_forest
 from shallow2deep.forests import Forest
@@ -97,9 +104,10 @@ def export(
             model.settings.title or "shallow2deep segmentor", model.settings.licence, value_range=value_range,
         )  # fmt: skip
     info = _info(model)
-    written = write_package(out, model.network, model.spec, info, model.sample, _cover(model), weights)
-    check_package(written)
-    return written
+    require_bioimageio()
+    return write_package(
+        out, model.network, model.spec, info, model.sample, _cover(model), weights, check_package
+    )
 
 
 def _export_project(run: Path, out: Path) -> Path:
@@ -213,7 +221,7 @@ def _card(title: str, model: _Model) -> str:
         lines += ["", "## Terms of the training data", ""]
         lines += [f"- {licence}" for licence in record["data_licences"]]
     lines += ["", "## Validation", "", model.settings.validation.strip() or "No scores are stated."]
-    if training.get("best_score", -1) > 0:
+    if spec.kind == "enhancer" and training.get("best_score", -1) > 0:  # a segmentor's is on pseudo-labels
         lines += ["", f"On held-out source images: Dice {training['best_score']:.3f}."]
     lines += ["", "## Use", "", _USES[spec.kind]]
     return "\n".join(lines) + "\n"

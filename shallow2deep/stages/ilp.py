@@ -14,10 +14,10 @@ from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.forests.vigra import read_forests
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
-from shallow2deep.io.volumes import Volume
+from shallow2deep.io.volumes import Volume, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.images import Image, image_of
+from shallow2deep.stages.images import Image, image_of, refuse_overwriting
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
     """
     if not project.lanes:
         raise InputError(f"{project.path} has no data; add some in ilastik and save, or give another project")
+    raw = [member for name in raw for member in members(name)]
     if raw and len(raw) != len(project.lanes):
         raise InputError(
             f"{len(raw)} raw data came for the {len(project.lanes)} data sets of {project.path}; give one "
@@ -167,8 +168,11 @@ def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], Fea
         images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked))
         drawn = numbers[frame.labels]
         strokes += list(drawn) if stacked else [drawn]
-    if not any(drawn.any() for drawn in strokes):
-        raise InputError(f"{data.ilp} holds no strokes; paint some of each label in ilastik, and save")
+    painted = {int(n) for drawn in strokes for n in np.unique(drawn) if n}
+    if len(painted) < 2 and not data.probabilities:
+        raise InputError(
+            f"{data.ilp} holds strokes of {len(painted)} labels; paint some of each in ilastik, and save"
+        )
     return images, strokes, specs.pop()
 
 
@@ -222,28 +226,33 @@ def predict_project(
     project, out = open_project(path), Path(out)
     if not project.has_forest:
         raise InputError(f"{path} holds no trained forest; press Live Update in ilastik, save, and try again")
-    volumes = _volumes_to_predict(project, raw)
+    volumes, files = _volumes_to_predict(project, raw)
+    targets = [out / f"{name}.h5" for name, _ in volumes]
+    refuse_overwriting(targets, [project.path, *files])
     forests: Mapping[FeatureSpec, Forest] = {
         spec: project_forest(project, spec) for spec in {spec_of(project, v) for _, v in volumes}
     }
-    written = []
-    for name, volume in progress_bar(volumes, desc="predicting"):
+    for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
         forest = forests[spec_of(project, volume)]
         p = predict_probabilities(forest, volume.read(), engine=engine)
-        written.append(write_probabilities(out / f"{name}.h5", p, forest.classes, volume.voxel_size))
-    return written
+        write_probabilities(target, p, forest.classes, volume.voxel_size)
+    return targets
 
 
-def _volumes_to_predict(project: Project, raw: Sequence[str]) -> list[tuple[str, Volume]]:
+def _volumes_to_predict(project: Project, raw: Sequence[str]) -> tuple[list[tuple[str, Volume]], list[Path]]:
+    """Names and volumes, and the files that they are in."""
     if not raw:
-        return [(frame.name, frame.whole) for frame in open_frames(project)]
+        own = open_frames(project)
+        return [(frame.name, frame.whole) for frame in own], [frame.file for frame in own]
     if not project.lanes:
         raise InputError(f"{project.path} has no data whose axes new data could be read by")
     found: list[tuple[str, Volume]] = []
+    files: list[Path] = []
     names: set[str] = set()
-    for name in raw:
+    for name in (member for stated in raw for member in members(stated)):
         lane = replace(project.lanes[0], nickname=split_name(name)[0].stem)
         title = _new_name(lane, names)
-        frames = lane_frames(project, lane, name)
-        found += [(f"{title}_t{n}" if len(frames) > 1 else title, volume) for n, volume in enumerate(frames)]
-    return found
+        times = lane_frames(project, lane, name)
+        found += [(f"{title}_t{n}" if len(times) > 1 else title, volume) for n, volume in enumerate(times)]
+        files.append(split_name(name)[0])
+    return found, files

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shallow2deep.config import RawData
+from shallow2deep.errors import InputError
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
@@ -114,3 +115,16 @@ def map_path(folder: Path, image: Image) -> Path:
 def save_map(folder: Path, image: Image, probabilities: np.ndarray, channels: Sequence[str]) -> None:
     """Writes a stage's map of an image."""
     write_probabilities(map_path(folder, image), probabilities, channels, image.voxel_size)
+
+
+def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Keeps results from taking the place of what they are made from.
+
+    Raises:
+        InputError: naming the input.
+    """
+    sources = [path.resolve() for path in inputs]
+    for target in targets:
+        file = split_name(str(target))[0].resolve()
+        if hit := [path for path in sources if path in (file, *file.parents) or file in path.parents]:
+            raise InputError(f"{target} would overwrite {hit[0]}; give another --out")

@@ -10,10 +10,12 @@ from shallow2deep.config import AdaptConfig
 from shallow2deep.errors import InputError
 from shallow2deep.io.formats import open_stored, split_name
 from shallow2deep.io.ilp import open_project
-from shallow2deep.io.volumes import Volume, open_volume, open_volumes
+from shallow2deep.io.stored import reading
+from shallow2deep.io.volumes import Volume, members, open_volume
 from shallow2deep.stages.images import Image
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
+_FEW = 16  # whole numbers below this are labels or a mask, and no probabilities
 
 
 def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np.ndarray]) -> list[Volume]:
@@ -29,19 +31,36 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np
         raise InputError(
             f"probabilities stand in for a forest of two classes, but there are {config.classes}"
         )
-    names = [volume.name for volume in open_volumes(config.target.probabilities)]
+    names = [member for name in config.target.probabilities for member in members(name)]
     if len(names) != len(images):
         raise InputError(
             f"{len(images)} raw images but {len(names)} probability maps came; give one for each"
         )
     maps = []
-    for name, image in zip(names, images, strict=True):
+    for name, image in zip(_in_order(names, images), images, strict=True):
         volume = _open_map(name, image, config)
-        maps += volume.planes() if image.stacked else [volume]
+        parts = volume.planes() if image.stacked else [volume]
+        if len(parts) != len(image.parts):
+            raise InputError(f"{name}: maps are given for whole volumes; leave out slices")
+        maps += parts
     for part in maps:
         as_probabilities(part)
     _check_against_strokes(maps, strokes)
     return maps
+
+
+def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
+    """The maps in the images' order: by name where each begins with that of one image, else as given."""
+    stems = [split_name(name)[0].stem for name in names]
+    for keys in ([image.name for image in images], [image.file.stem for image in images]):
+        found = [
+            [name for name, stem in zip(names, stems, strict=True) if stem.startswith(key)] for key in keys
+        ]
+        if all(len(fitting) == 1 for fitting in found) and len({fitting[0] for fitting in found}) == len(
+            names
+        ):
+            return [fitting[0] for fitting in found]
+    return names
 
 
 def as_probabilities(volume: Volume) -> np.ndarray:
@@ -52,12 +71,13 @@ def as_probabilities(volume: Volume) -> np.ndarray:
     """
     kind = next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
     values = volume.read()
-    if kind is None or not (values.min() >= 0 and values.max() <= kind):  # false for NaN as well
+    fits = kind is not None and values.min() >= 0 and values.max() <= kind * (1 + 1e-5)  # false for NaN
+    if kind is None or not fits or (kind > 1 and values.max() < _FEW):
         raise InputError(
             f"{volume.name}: values from {values.min()} to {values.max()} of type {volume.dtype} came, but "
-            "probabilities in 0..1, or 8 or 16 bits of them, were expected; export Probabilities"
+            "probabilities in 0..1, or 8 or 16 bits of them, were expected; export Probabilities, not labels"
         )
-    return values.astype(np.float32) / np.float32(kind)
+    return (values.astype(np.float32) / np.float32(kind)).clip(0, 1)
 
 
 def _open_map(name: str, image: Image, config: AdaptConfig) -> Volume:
@@ -112,8 +132,10 @@ def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
     if h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             node = file[key] if key else next(iter(file.values()))
-            if isinstance(stored := node.attrs.get("channels"), str):
-                return [str(channel) for channel in json.loads(stored)]
+            with reading(path):
+                stored = json.loads(node.attrs.get("channels", "null"))
+            if isinstance(stored, list):
+                return [str(channel) for channel in stored]
     if config.target.ilp is not None:
         return open_project(config.target.ilp).label_names
     return config.classes

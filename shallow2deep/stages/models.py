@@ -1,5 +1,6 @@
 """Enhancers by name: those that come with shallow2deep, and the user's own packages."""
 
+import logging
 import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -10,6 +11,8 @@ from torch import nn
 from shallow2deep.errors import InputError
 from shallow2deep.exports.packages import RDF_NAMES, Package, load_package, read_package
 from shallow2deep.networks.model import ModelSpec, load_model
+
+log = logging.getLogger(__name__)
 
 OWN_FOLDERS = "S2D_MODELS"  # environment variable; several folders stand apart as in PATH
 COPY = "package"  # what a package is called where a run keeps a copy of it
@@ -28,18 +31,25 @@ def models() -> list[Model]:
     """All packages in the checkout or installed with the program, and in the user's own folders.
 
     Own ones lie in the folders of the environment variable S2D_MODELS, or in ~/.shallow2deep/models; they
-    come before others of the same name.
-
-    Raises:
-        InputError: one of them is damaged.
+    come before others of the same name. What cannot be read is left out, with a warning.
     """
+    found = []
+    for name, path in sorted(_paths().items()):
+        try:
+            found.append(Model(name, path, read_package(path)))
+        except InputError as error:
+            log.warning("not usable: %s", error)
+    return found
+
+
+def _paths() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (*_own_folders(), *_folders_with_the_program()):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
                 if is_package(path):
                     found.setdefault(path.stem if path.is_file() else path.name, path)
-    return [Model(name, path, read_package(path)) for name, path in sorted(found.items())]
+    return found
 
 
 def _own_folders() -> list[Path]:
@@ -78,9 +88,9 @@ def find_enhancer(name: str | Path) -> Path:
     for place in (path, path / "enhancer", path / f"{COPY}.zip", path / COPY):
         if (place / "model.json").is_file() or (place.exists() and is_package(place)):
             return place
-    known = {model.name: model.path for model in models()}
-    if str(name) in known:
-        return known[str(name)]
+    known = _paths()
+    if path.name in known and (str(name) == path.name or path.parent == Path.cwd()):
+        return known[path.name]
     raise InputError(
         f"{name}: no enhancer here; give a finished run of enhancer-train, a bioimage.io package, or one of "
         f"{', '.join(known) or 'none yet'} (s2d models)"

@@ -20,7 +20,7 @@ from shallow2deep.stages.candidates import (
     predictor,
 )
 from shallow2deep.stages.choice import CHOICE, PREDICTION
-from shallow2deep.stages.images import Image, open_images
+from shallow2deep.stages.images import Image, open_images, refuse_overwriting
 from shallow2deep.stages.runs import command_of
 from shallow2deep.training.devices import choose_device
 
@@ -33,6 +33,7 @@ def predict(
     out: str | Path,
     step: str = RECOMMENDED,
     device: str = "auto",
+    trust: bool = False,
 ) -> list[Path]:
     """Predicts images with a finished adaptation, or with a segmentor or source net.
 
@@ -42,6 +43,7 @@ def predict(
         out: a file ending in .h5, .zarr or .tif for one image; else a folder, which gets a .h5 file for each.
         step: of an adaptation: "recommended", "forest", "enhanced", "segmentor" (the first one), or the name
             of any of its candidates' folders.
+        trust: whether Python code in the enhancer's package may be run, if it needs that.
 
     Returns:
         The files written: float32 `(C, [z,] y, x)` each.
@@ -50,7 +52,9 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    how, colours = _predictor(Path(model), step, device)
+    how, colours = _predictor(Path(model), step, device, trust)
+    if how.ndim == 3 and data.slices is not None:
+        raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
     for image, target in zip(progress_bar(images, desc="predicting"), targets, strict=True):
@@ -66,15 +70,11 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
         targets = [out]
     else:
         targets = [out / f"{image.name}.h5" for image in images]
-    inputs = [image.file.resolve() for image in images]
-    for target in targets:
-        file = split_name(str(target))[0].resolve()
-        if hit := [path for path in inputs if path in (file, *file.parents) or file in path.parents]:
-            raise InputError(f"{target} would overwrite the raw data {hit[0]}; give another --out")
+    refuse_overwriting(targets, [image.file for image in images])
     return targets
 
 
-def _predictor(model: Path, step: str, device_name: str) -> tuple[Predictor, str]:
+def _predictor(model: Path, step: str, device_name: str, trust: bool) -> tuple[Predictor, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
@@ -90,7 +90,7 @@ def _predictor(model: Path, step: str, device_name: str) -> tuple[Predictor, str
     for stage in (FOREST, ENHANCED, name):
         if not (model / stage / "manifest.json").is_file():
             raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
-    return predictor(model, name, config, device), config.target.channels
+    return predictor(model, name, config, device, trust), config.target.channels
 
 
 def _candidate(run: Path, step: str, config: AdaptConfig) -> str:

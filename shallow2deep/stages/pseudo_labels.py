@@ -40,7 +40,7 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
         if confidence.use == "none":
             maps = _all_maps(run, ENHANCED, target, len(config.classes))
             return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
-        network, _ = load_enhancer(run / ENHANCED, config.trust)
+        network, _ = load_enhancer(run / ENHANCED, target.trust)
         forest_maps = _consensus_maps(config, target, run, str(device))
 
         def consensus(number: int) -> tuple[np.ndarray, np.ndarray]:

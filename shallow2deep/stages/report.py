@@ -25,9 +25,9 @@ _ROWS = 10  # places that are listed
 _MAX_SIDE = 640  # pixels of a picture in a panel
 
 
-def write_report(run: Path, config: AdaptConfig) -> Path:
+def write_report(run: Path, config: AdaptConfig, trust: bool = False) -> Path:
     """Collects what the finished stages have left and writes the page."""
-    target = open_target(config)
+    target = open_target(config, trust)
     choice = read_json(run / PREDICTION / CHOICE)
     names = made(run, candidate_names(config))
     with (run / PREDICTION / PLACES).open(newline="") as file:
@@ -167,7 +167,7 @@ def _losses(folder: Path) -> list[tuple[int, float]]:
 
 
 def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str, str]]:
-    record = load_enhancer(run / ENHANCED, config.trust)[1].record
+    record = load_enhancer(run / ENHANCED, target.trust)[1].record
     rows = [
         ("shallow2deep", VERSION),
         ("Python, numpy, torch", f"{platform.python_version()}, {np.__version__}, {torch.__version__}"),

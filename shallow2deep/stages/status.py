@@ -6,6 +6,7 @@ from pathlib import Path
 from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
 from shallow2deep.errors import InputError
 from shallow2deep.stages.engine import State, state_of
+from shallow2deep.stages.ilp import with_project
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.source_run import source_stages
 from shallow2deep.stages.target_run import target_stages
@@ -31,7 +32,7 @@ def status(run: str | Path) -> RunStatus:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     path = run / "settings.yaml"
     if command == "adapt":
-        stages = target_stages(validated(AdaptConfig, read_yaml(path), str(path)), run)
+        stages = target_stages(with_project(validated(AdaptConfig, read_yaml(path), str(path))), run)
     else:
         stages = source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
     return RunStatus(command, {stage.name: state_of(run, stage) for stage in stages})

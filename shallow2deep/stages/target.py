@@ -38,6 +38,7 @@ class Target:
         held_out: strokes that only judge results, likewise.
         labels: dense labels of `raws`, or none.
         forest: one that is there already, in place of one trained on the strokes.
+        trust: see `open_target`.
         maps: probability maps that are there already, in place of any forest's; `(y, x)` for each of `raws`.
     """
 
@@ -49,6 +50,7 @@ class Target:
     enhancer: Path
     forest: Forest | None = None
     maps: list[Volume] | None = None
+    trust: bool = False
 
     @property
     def raws(self) -> list[Volume]:
@@ -80,8 +82,12 @@ class Target:
         return " ".join(sha256(self.enhancer / name) for name in ("model.json", "weights.safetensors"))
 
 
-def open_target(config: AdaptConfig) -> Target:
+def open_target(config: AdaptConfig, trust: bool = False) -> Target:
     """Opens and checks all data of a configuration, and the enhancer.
+
+    Args:
+        trust: whether Python code in the enhancer's package may be run. It is no setting: a run from somebody
+            else cannot ask for it.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -89,12 +95,13 @@ def open_target(config: AdaptConfig) -> Target:
     if config.ndim == 3:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
-    _, model = load_enhancer(config.enhancer, config.trust)
+    _, model = load_enhancer(config.enhancer, trust)
     images, strokes, spec = _open_images(config, _features(config, model))
     _compare_pixel_sizes(config, model, images[0])
     raws = [part for image in images for part in image.parts]
     # a forest that is there already has learned from all strokes: none are left to judge by
-    share = 0.0 if config.forest == "ilp" else config.held_out
+    exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
+    share = 0.0 if exists else config.held_out
     used, held_out = split_strokes(strokes, share, config.seed)
     labels = _open_labels(config.target, config.ndim, raws)
     return Target(
@@ -106,6 +113,7 @@ def open_target(config: AdaptConfig) -> Target:
         find_enhancer(config.enhancer),
         _open_forest(config, spec),
         open_maps(config, images, strokes) if config.target.probabilities else None,
+        trust,
     )
 
 
@@ -140,7 +148,9 @@ def _open_images(
     """The images, the strokes on each of their parts, and the features of a forest for them."""
     if config.target.ilp is not None:
         images, strokes, own = project_images(config.target)
-        return images, strokes, spec if spec is not None and config.features is not None else own
+        if config.features is not None:
+            own = replace(feature_spec(config.features, own.ndim), channels=own.channels)
+        return images, strokes, own
     if spec is None:
         log.warning(
             "%s does not say on which features it learned; all of ilastik's are used", config.enhancer

@@ -21,13 +21,13 @@ from shallow2deep.stages.target import Target, open_target
 from shallow2deep.stages.target_forest import target_forest_stage
 
 
-def target_stages(config: AdaptConfig, run: Path) -> list[Stage]:
+def target_stages(config: AdaptConfig, run: Path, trust: bool = False) -> list[Stage]:
     """The stages, with all data opened and checked.
 
     Raises:
         InputError: data or settings that cannot be used.
     """
-    target = open_target(config)
+    target = open_target(config, trust)
     forest = target_forest_stage(config, target)
     enhanced = enhanced_stage(config, target, forest, run)
     stages, candidates = [forest, enhanced], [forest, enhanced]
@@ -68,7 +68,7 @@ def _rounds(
     return found
 
 
-def adapt(config: AdaptConfig, run: str | Path) -> Path:
+def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     """Trains a forest on strokes, lets an enhancer correct its maps, and trains a segmentor on those.
 
     What is trained beyond the forest depends on the settings. All results are judged by strokes that were
@@ -77,6 +77,7 @@ def adapt(config: AdaptConfig, run: str | Path) -> Path:
     Args:
         config: the settings.
         run: folder for everything that is made.
+        trust: whether Python code in the enhancer's package may be run, if it needs that.
 
     Returns:
         The folder of the recommended maps, one file per raw image.
@@ -87,7 +88,7 @@ def adapt(config: AdaptConfig, run: str | Path) -> Path:
         Interrupted: a signal came; the same call goes on.
     """
     run, config = Path(run), with_project(config)
-    stages = target_stages(config, run)
+    stages = target_stages(config, run, trust)
     execute(run, "adapt", config, stages)
-    write_report(run, config)
+    write_report(run, config, trust)
     return run / PREDICTION

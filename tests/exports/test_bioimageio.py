@@ -180,7 +180,9 @@ def test_another_network_is_noticed(packages: dict[str, Path]) -> None:
 
 def test_what_differs_does_not_get_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "package.zip"
-    path.write_bytes(b"before")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rdf.yaml", "an earlier one")
+    before = path.read_bytes()
     right = bioimageio._torchscript
 
     def wrong(model: bioimageio.PackagedUNet, example: torch.Tensor) -> bytes:
@@ -191,7 +193,18 @@ def test_what_differs_does_not_get_its_name(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(bioimageio, "_torchscript", wrong)
     with pytest.raises(Shallow2DeepError, match="differ from the trained one"):
         written(path)
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"before"]
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
+
+
+def test_only_packages_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "text.zip").write_text("no zip file")
+    for name, message in (("thesis", "no package"), ("text.zip", "no package"), ("new.docx", "end in .zip")):
+        with pytest.raises(InputError, match=message):
+            written(tmp_path / name)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    assert (tmp_path / "text.zip").read_text() == "no zip file"
 
 
 def test_network_is_not_changed(tmp_path: Path) -> None:

@@ -348,6 +348,26 @@ def test_torchscript_that_reaches_files_is_refused(files: dict[str, bytes], tmp_
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        'getattr(torch, "s\\141ve")(x, "f")',
+        "a = ops\n  b = a.inductor",
+        "ops\\\n.inductor.x(y)",
+        "def __setstate__(self",
+    ],
+)
+def test_torchscript_that_hides_what_it_calls_is_refused(
+    code: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    script = io.BytesIO(scripted(Failing()))
+    with zipfile.ZipFile(script, "a") as archive:
+        archive.writestr("archive/code/more.py", code)
+    foreign = as_foreign(with_file(files, "torchscript.pt", script.getvalue()), "torchscript")
+    with pytest.raises(InputError, match="no need of"):
+        load_package(zipped(tmp_path / "p.zip", foreign))
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_failing_torchscript_is_one_sentence(files: dict[str, bytes], tmp_path: Path) -> None:
     foreign = as_foreign(with_file(files, "torchscript.pt", scripted(Failing())), "torchscript")

@@ -51,6 +51,7 @@ def around(forest: Forest, count: int = 3000) -> np.ndarray:
 @given(st.integers(0, 999), st.sampled_from([None, 1, 3]))
 def test_there_and_back(tmp_path: Path, seed: int, max_depth: int | None) -> None:
     forest = grown(seed, max_depth=max_depth)
+    (tmp_path / "copy.ilp").unlink(missing_ok=True)
     copy = export_forest(forest, project(tmp_path), tmp_path / "copy.ilp")
     again = read_forests(copy, GROUP, SPEC, CLASSES)
     x = around(forest)

@@ -88,6 +88,9 @@ def test_models_by_name(package: Path, data: Data, tmp_path: Path, monkeypatch: 
     assert result.exit_code == 0, result.exception
     with pytest.raises(InputError, match="s2d models"):
         find_enhancer("tiny-disks")
+    (package.parent / "broken.zip").write_text("no zip file")
+    assert "tiny-discs" in [model.name for model in models()]
+    assert find_enhancer("tiny-discs") == package
     (tmp_path / "adapt.yaml").write_text("enhancer: tiny-discs\n")
     assert read_yaml(tmp_path / "adapt.yaml")["enhancer"] == "tiny-discs"
     (tmp_path / "tiny-discs").mkdir()

@@ -298,3 +298,57 @@ def test_thin_volumes_are_filtered_plane_by_plane(tmp_path: Path) -> None:
     project = open_project(write_project(tmp_path / "p.ilp", [(raw, "zyxc", np.zeros_like(raw))]))
     volume = open_volume(f"{project.path}:Input Data/local_data/id-0")
     assert {one.in_2d for one in spec_of(project, volume).filters} == {True}
+
+
+def test_results_never_take_the_place_of_what_they_are_made_from(flat: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "a.h5"
+    raw.parent.mkdir()
+    with h5py.File(raw, "w") as file:
+        file["raw"] = painted(5)[0]
+    before = raw.read_bytes()
+    with pytest.raises(InputError, match="would overwrite"):
+        predict_project(flat, raw.parent, [f"{raw}:raw"])
+    assert raw.read_bytes() == before
+    with pytest.raises(InputError, match="new file"):
+        export_forest(Forest.load(tmp_path / "forest.npz"), flat, flat)
+
+
+def test_maps_are_matched_by_name(source_run: Path, tmp_path: Path) -> None:
+    for name, seed in (("b", 200), ("a", 201)):
+        raw, strokes = painted(seed)
+        iio.imwrite(tmp_path / f"{name}.png", raw)
+        np.save(tmp_path / f"{name}_Probabilities.npy", (strokes == 1) * 0.8 + 0.1)
+    lanes = [(f"{name}.png", "yxc", painted(seed)[1][..., None]) for name, seed in (("b", 200), ("a", 201))]
+    project = write_project(tmp_path / "p.ilp", lanes, ("disc", "ground"))
+    target = {"ilp": str(project), "background": "ground", "probabilities": f"{tmp_path}/*_Probabilities.npy"}
+    adapt(config(source_run, target), tmp_path / "run")
+    for name, lane in (("b", "lane_0"), ("a", "lane_1")):
+        given = np.load(tmp_path / f"{name}_Probabilities.npy")
+        np.testing.assert_allclose(foreground(tmp_path / "run", lane), given, atol=1e-6)
+
+
+def test_labels_are_no_probabilities(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    for n in range(2):
+        np.save(tmp_path / f"{n}.npy", painted(200 + n)[1] + 1)
+    target = {"ilp": str(flat), "background": "ground", "probabilities": f"{tmp_path}/?.npy"}
+    with pytest.raises(InputError, match="not labels"):
+        adapt(config(source_run, target), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"slices": "0:4"}, "slices has no meaning"),
+        ({"channel": 1}, "channel is that of probabilities"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(
+    setting: dict, message: str, flat: Path, source_run: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        config(source_run, {"ilp": str(flat)} | setting)
+
+
+def test_a_run_cannot_ask_to_be_trusted(flat: Path, source_run: Path) -> None:
+    with pytest.raises(InputError, match='unknown setting "trust"'):
+        config(source_run, {"ilp": str(flat)}, trust=True)
