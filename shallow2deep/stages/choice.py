@@ -35,7 +35,8 @@ from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 3  # version of how results are judged; raised with every change
+_JUDGING = 4  # version of how results are judged; raised with every change
+_FAR = 0.05  # of held-out pixels
 _PLACES = 20
 _VIEW = 512  # pixels: side of the part of an image on which consistency is measured
 _DEPTH = 16  # planes, of volumes
@@ -107,10 +108,12 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
 def _trusted(scores: Mapping[str, Score]) -> list[str]:
     """What is expected to be better than the forest unless strokes say otherwise, best first.
 
-    By docs/results.md: where held-out strokes do not rule the source's network out, it was best most often.
+    By docs/results.md: where the source's network meets held-out strokes about as well as the forest, it was best
+    most often; but it has seen nothing of the target, and where it fails it fails altogether.
     """
+    source_net = [SOURCE_NET] if SOURCE_NET in scores and scores[SOURCE_NET].gain > -_FAR else []
     segmentors = sorted((n for n in scores if n.startswith("segmentor")), key=lambda n: -scores[n].accuracy)
-    return [name for name in (SOURCE_NET, *segmentors, ENHANCED) if name in scores]
+    return [name for name in (*source_net, *segmentors, ENHANCED) if name in scores]
 
 
 def disagreement_path(folder: Path, image: Image) -> Path:
