@@ -108,8 +108,8 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
 def _trusted(scores: Mapping[str, Score]) -> list[str]:
     """What is expected to be better than the forest unless strokes say otherwise, best first.
 
-    By docs/results.md: where the source's network meets held-out strokes about as well as the forest, it was best
-    most often; but it has seen nothing of the target, and where it fails it fails altogether.
+    By docs/results.md: where the source's network meets held-out strokes about as well as the forest, it was
+    best most often; but it has seen nothing of the target, and where it fails it fails altogether.
     """
     source_net = [SOURCE_NET] if SOURCE_NET in scores and scores[SOURCE_NET].gain > -_FAR else []
     segmentors = sorted((n for n in scores if n.startswith("segmentor")), key=lambda n: -scores[n].accuracy)
