@@ -1,7 +1,7 @@
 """Makes the tables of docs/results.md: every result and baseline on the 2D targets of ../shared/data.
 
     python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--seeds 3]
-        [--segmentor-seeds 3] [--baselines] [--set target_forest.brightness=0.3 …]
+        [--segmentor-seeds 3] [--baselines] [--kept] [--set target_forest.brightness=0.3 …]
 
 Runs that are finished are not made again. Prints Markdown; what was not asked for is "not run".
 """
@@ -9,9 +9,11 @@ Runs that are finished are not made again. Prints Markdown; what was not asked f
 import argparse
 import csv
 import json
+import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.config import (
@@ -25,9 +27,10 @@ from shallow2deep.config import (
     validated,
     with_overrides,
 )
+from shallow2deep.evaluation.held_out import Score, recommend
 from shallow2deep.io.atomic import read_json, write_json
-from shallow2deep.stages.candidates import SUPERVISED, candidate_names, made
-from shallow2deep.stages.choice import CHOICE, PREDICTION
+from shallow2deep.stages.candidates import FOREST, SUPERVISED, candidate_names, made
+from shallow2deep.stages.choice import CHOICE, PREDICTION, trusted
 from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.prediction import predict
 from shallow2deep.stages.source_run import enhancer_train
@@ -36,7 +39,8 @@ from shallow2deep.stages.target_run import adapt
 HERE = Path(__file__).parent
 AMOUNTS = ("few", "medium", "many")
 COLUMNS = ("target_forest", "enhanced", "segmentor-consistency", "source_net", "strokes_net", SUPERVISED)
-Results = dict[str, dict]
+N_CLASSES = 2
+GOOD = 0.02  # of Dice below the best
 
 
 @dataclass(frozen=True)
@@ -180,9 +184,53 @@ def score_pair(name: str, pair: Pair, source: Path, options: argparse.Namespace)
             )
             known = json.loads(kept.read_text()) if kept.exists() else {}
             write_json(kept, known | {f"{amount} {seed}": found[-1]})
-        cells = [cell([r["dice"][column] for r in found if column in r["dice"]]) for column in COLUMNS]
-        pixels = statistics.mean(r["used_pixels"] for r in found)
-        yield f"| {name} | {amount} ({pixels:.0f}) | {' | '.join(cells)} | {verdict(found)} |"
+        yield row(name, amount, found)
+
+
+def kept_results(name: str, runs: Path) -> dict[str, list[dict]]:
+    """The results of a pair that are there, by amount of strokes, judged anew by the scores of each run."""
+    kept = runs / name / "results.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    found: dict[str, list[dict]] = {}
+    for key, one in sorted(known.items()):
+        amount, seed = key.split()
+        choice = read_json(runs / name / f"{amount}-{seed}" / PREDICTION / CHOICE)
+        scores = {
+            candidate: Score(**{k: math.nan if v is None else v for k, v in score.items()})
+            for candidate, score in choice["scores"].items()
+            if candidate != SUPERVISED
+        }
+        strokes = {int(number): count for number, count in choice["held_out_strokes"].items()}
+        judge = partial(recommend, scores, strokes, N_CLASSES, FOREST)
+        judged = {
+            "recommended": judge(trusted(scores))[0],
+            "surely better": judge()[0],
+            "judged": bool(strokes),
+        }
+        found.setdefault(amount, []).append(one | judged)
+    return found
+
+
+def summary(found: list[dict]) -> str:
+    """How good recommendations are in runs with strokes held out, and what keeping the forest would give."""
+    judged = [one for one in found if one["judged"]]
+    lines = []
+    for title, key in (("recommended", "recommended"), ("only what is surely better", "surely better")):
+        short = [max(own(one).values()) - own(one)[one[key]] for one in judged]
+        good = sum(s <= GOOD for s in short)
+        lines.append(f"{title}: good in {good} of {len(short)}, {statistics.mean(short):.3f} below the best")
+    return "\n".join(lines)
+
+
+def own(one: dict) -> dict[str, float]:
+    """The Dice of what can be recommended."""
+    return {name: dice for name, dice in one["dice"].items() if name != SUPERVISED}
+
+
+def row(name: str, amount: str, found: list[dict]) -> str:
+    cells = [cell([r["dice"][column] for r in found if column in r["dice"]]) for column in COLUMNS]
+    pixels = statistics.mean(r["used_pixels"] for r in found)
+    return f"| {name} | {amount} ({pixels:.0f}) | {' | '.join(cells)} | {verdict(found)} |"
 
 
 def cell(values: list[float]) -> str:
@@ -194,11 +242,8 @@ def cell(values: list[float]) -> str:
 
 def verdict(found: list[dict]) -> str:
     """The Dice of what was recommended, and in how many runs it was the best or within 0.02 of it."""
-    good, scores = 0, []
-    for one in found:
-        judged = {name: dice for name, dice in one["dice"].items() if name != SUPERVISED}
-        scores.append(judged[one["recommended"]])
-        good += scores[-1] >= max(judged.values()) - 0.02
+    scores = [own(one)[one["recommended"]] for one in found]
+    good = sum(max(own(one).values()) - score <= GOOD for one, score in zip(found, scores, strict=True))
     return f"{cell(scores)} ({good} of {len(found)})"
 
 
@@ -215,10 +260,16 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="also strokes alone, and dense labels")
     parser.add_argument("--source-net", action="store_true", help="also train the sources' networks on raw")
     parser.add_argument("--set", action="append", default=[], help="any setting of adapt, KEY=VALUE")
+    parser.add_argument("--kept", action="store_true", help="make nothing; judge anew what is there")
     options = parser.parse_args()
     known = pairs(options.data)
-    rows = []
+    rows, everything = [], []
     for name in options.pairs or known:
+        if options.kept:
+            kept = kept_results(name, options.runs)
+            rows += [row(name, amount, kept[amount]) for amount in AMOUNTS if amount in kept]
+            everything += [one for found in kept.values() for one in found]
+            continue
         pair = known[name]
         recipe = HERE / f"{pair.recipe}.yaml"
         values = read_yaml(recipe)
@@ -230,6 +281,8 @@ def main() -> None:
     print(f"| source-target | strokes (pixels) | {' | '.join(COLUMNS)} | recommended (good) |")
     print(f"|{'---|' * (len(COLUMNS) + 3)}")
     print("\n".join(rows))
+    if everything:
+        print(f"\n{summary(everything)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from shallow2deep.stages.enhanced import enhance
 from shallow2deep.stages.models import load_enhancer
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
-MEAN = (0.5, 0.7, 1.0, 1.4, 2.0)
 _IMAGES = 6
 
 
@@ -51,7 +50,7 @@ def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
         maps = forest_maps(run, pair, options.data)
         truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
         cells = [dice([p[1] for p in maps], truths)]
-        for scales in (*((scale,) for scale in SCALES), MEAN):
+        for scales in (*((scale,) for scale in SCALES), SCALES):
             settings = EnhancedSettings(scales=scales)
             found = [enhance(network, p, settings, torch.device("cpu"))[-1] for p in maps]
             cells.append(dice(found, truths))

@@ -6,14 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-FILTERS = (
-    "GaussianSmoothing",
-    "LaplacianOfGaussian",
-    "GaussianGradientMagnitude",
-    "DifferenceOfGaussians",
-    "StructureTensorEigenvalues",
-    "HessianOfGaussianEigenvalues",
-)
+from shallow2deep.features import FILTERS
 
 
 def axistags(axes: str) -> str:

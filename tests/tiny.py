@@ -9,6 +9,15 @@ from scipy import ndimage as ndi
 from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, validated
 
 N_IMAGES, SIZE = 4, 96
+SEGMENTOR = {
+    "network": {"features": 4, "depth": 2, "stem": 1},
+    "patch": [32, 32],
+    "batch": 2,
+    "steps": 6,
+    "checkpoint_every": 2,
+    "workers": 0,
+    "device": "cpu",
+}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import yaml
 from torch import Tensor
 from torch.jit import _recursive, _state
 
+from shallow2deep.config import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.packages import (
     RDF_NAMES,
@@ -62,25 +63,6 @@ _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Author:
-    """Someone who made a model; `orcid` as in 0000-0002-1825-0097."""
-
-    name: str
-    affiliation: str | None = None
-    orcid: str | None = None
-    github_user: str | None = None
-
-
-@dataclass(frozen=True)
-class Citation:
-    """What to cite, with a DOI as in 10.1234/abc or a URL."""
-
-    text: str
-    doi: str | None = None
-    url: str | None = None
-
-
-@dataclass(frozen=True)
 class PackageInfo:
     """What a package says of its model, apart from what follows from the network.
 
@@ -95,9 +77,9 @@ class PackageInfo:
 
     name: str
     description: str
-    authors: tuple[Author, ...]
+    authors: tuple[AuthorSettings, ...]
     licence: str
-    cite: tuple[Citation, ...]
+    cite: tuple[CitationSettings, ...]
     tags: tuple[str, ...]
     documentation: str
     git_repo: str | None = None
@@ -453,8 +435,8 @@ def _rdf(model: PackagedUNet, spec: ModelSpec, info: PackageInfo, files: Mapping
         "format_version": FORMAT_VERSION,
         "name": info.name,
         "description": info.description,
-        "authors": [_present(asdict(author)) for author in info.authors],
-        "cite": [_present(asdict(citation)) for citation in info.cite],
+        "authors": [author.model_dump(exclude_none=True) for author in info.authors],
+        "cite": [citation.model_dump(exclude_none=True) for citation in info.cite],
         **({"license": info.licence} if info.licence in LICENCES else {}),
         **({"git_repo": info.git_repo} if info.git_repo else {}),
         "tags": list(dict.fromkeys(tags)),
@@ -464,10 +446,6 @@ def _rdf(model: PackagedUNet, spec: ModelSpec, info: PackageInfo, files: Mapping
         "weights": _weights(spec, files, file),
         "config": {"shallow2deep": {**info.record, "model": {"format": FORMAT, **asdict(spec)}}},
     }
-
-
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[str, str]]) -> dict[str, list]:

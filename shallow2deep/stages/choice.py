@@ -81,7 +81,7 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
         judged = [name for name in names if name != SUPERVISED]  # it has seen what users do not have
         scores = scores_of(shares, FOREST, config.seed, consistency)
         judged_scores = {name: scores[name] for name in judged}
-        chosen, reason = recommend(judged_scores, counts, n_classes, FOREST, _trusted(judged_scores))
+        chosen, reason = recommend(judged_scores, counts, n_classes, FOREST, trusted(judged_scores))
         for image in target.images:
             with atomic_path(map_path(folder, image)) as path:
                 shutil.copyfile(map_path(run / chosen, image), path)
@@ -105,7 +105,7 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
     return Stage(PREDICTION, {"seed": config.seed, "judging": _JUDGING}, inputs | labels, work)
 
 
-def _trusted(scores: Mapping[str, Score]) -> list[str]:
+def trusted(scores: Mapping[str, Score]) -> list[str]:
     """What is expected to be better than the forest unless strokes say otherwise, best first.
 
     By docs/results.md: where the source's network meets held-out strokes about as well as the forest, it was

@@ -19,8 +19,6 @@ from shallow2deep.config import (
 )
 from shallow2deep.errors import InputError
 from shallow2deep.exports.bioimageio import (
-    Author,
-    Citation,
     PackageInfo,
     check_package,
     require_bioimageio,
@@ -34,7 +32,7 @@ from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, made, predict_raw
-from shallow2deep.stages.images import Image, map_path
+from shallow2deep.stages.images import map_path
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.target import open_target
 
@@ -152,11 +150,7 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
         return _Model(network, spec, config.package, config.classes, _cut(sample))
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
-    return _Model(network, spec, config.package, config.classes, _cut(sample), _stored_type(image))
-
-
-def _stored_type(image: Image) -> np.dtype:
-    return image.whole.dtype
+    return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype)
 
 
 def _cut(sample: np.ndarray) -> np.ndarray:
@@ -187,9 +181,9 @@ def _info(model: _Model) -> PackageInfo:
     return PackageInfo(
         name=title,
         description=settings.description,
-        authors=tuple(Author(**author.model_dump()) for author in settings.authors),
+        authors=settings.authors,
         licence=settings.licence or "",
-        cite=tuple(Citation(**citation.model_dump()) for citation in settings.cite),
+        cite=settings.cite,
         tags=("2d", "semantic-segmentation", "pytorch", "unet", *settings.tags),
         documentation=_card(title, model),
         git_repo=settings.git_repo,

@@ -15,7 +15,7 @@ from shallow2deep.io.volumes import Volume, members, open_volume
 from shallow2deep.stages.images import Image
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
-_FEW = 16  # whole numbers below this are labels or a mask, and no probabilities
+_FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities
 
 
 def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np.ndarray]) -> list[Volume]:
@@ -43,8 +43,7 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np
         if len(parts) != len(image.parts):
             raise InputError(f"{name}: maps are given for whole volumes; leave out slices")
         maps += parts
-    for part in maps:
-        as_probabilities(part)
+    _check_values(maps)
     _check_against_strokes(maps, strokes)
     return maps
 
@@ -53,13 +52,10 @@ def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     """The maps in the images' order: by name where each begins with that of one image, else as given."""
     stems = [split_name(name)[0].stem for name in names]
     for keys in ([image.name for image in images], [image.file.stem for image in images]):
-        found = [
-            [name for name, stem in zip(names, stems, strict=True) if stem.startswith(key)] for key in keys
-        ]
-        if all(len(fitting) == 1 for fitting in found) and len({fitting[0] for fitting in found}) == len(
-            names
-        ):
-            return [fitting[0] for fitting in found]
+        found = [[name for name, stem in zip(names, stems, strict=True) if stem.startswith(k)] for k in keys]
+        matched = [fitting[0] for fitting in found if len(fitting) == 1]
+        if len(set(matched)) == len(names):
+            return matched
     return names
 
 
@@ -69,15 +65,29 @@ def as_probabilities(volume: Volume) -> np.ndarray:
     Raises:
         InputError: other values.
     """
-    kind = next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
+    full = _full(volume)
     values = volume.read()
-    fits = kind is not None and values.min() >= 0 and values.max() <= kind * (1 + 1e-5)  # false for NaN
-    if kind is None or not fits or (kind > 1 and values.max() < _FEW):
-        raise InputError(
-            f"{volume.name}: values from {values.min()} to {values.max()} of type {volume.dtype} came, but "
-            "probabilities in 0..1, or 8 or 16 bits of them, were expected; export Probabilities, not labels"
-        )
-    return (values.astype(np.float32) / np.float32(kind)).clip(0, 1)
+    if full is None or not (values.min() >= 0 and values.max() <= full * (1 + 1e-5)):  # false for NaN
+        raise _not_probabilities(volume, values.min(), values.max())
+    return (values.astype(np.float32) / np.float32(full)).clip(0, 1)
+
+
+def _full(volume: Volume) -> float | None:
+    """The value that stands for 1."""
+    return next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
+
+
+def _check_values(maps: Sequence[Volume]) -> None:
+    largest = max(float(as_probabilities(part).max()) * (_full(part) or 1) for part in maps)
+    if maps[0].dtype.kind == "u" and largest < _FEW:
+        raise _not_probabilities(maps[0], 0, round(largest))
+
+
+def _not_probabilities(volume: Volume, low: float, high: float) -> InputError:
+    return InputError(
+        f"{volume.name}: values from {low} to {high} of type {volume.dtype} came, but probabilities in 0..1, "
+        "or 8 or 16 bits of them, were expected; export Probabilities, not labels"
+    )
 
 
 def _open_map(name: str, image: Image, config: AdaptConfig) -> Volume:
@@ -130,12 +140,11 @@ def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
     """As the file, the ilastik project or the settings name them."""
     path, key = split_name(name)
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with reading(path), h5py.File(path, "r") as file:
             node = file[key] if key else next(iter(file.values()))
-            with reading(path):
-                stored = json.loads(node.attrs.get("channels", "null"))
-            if isinstance(stored, list):
-                return [str(channel) for channel in stored]
+            stored = json.loads(node.attrs.get("channels", "null"))
+        if isinstance(stored, list):
+            return [str(channel) for channel in stored]
     if config.target.ilp is not None:
         return open_project(config.target.ilp).label_names
     return config.classes

@@ -15,11 +15,10 @@ import pytest
 import torch
 import yaml
 
+from shallow2deep.config import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports import bioimageio
 from shallow2deep.exports.bioimageio import (
-    Author,
-    Citation,
     PackageInfo,
     check_package,
     compare_with,
@@ -34,9 +33,9 @@ from shallow2deep.networks.unet import UNet
 INFO = PackageInfo(
     name="Tiny mitochondria enhancer",
     description="A network for tests.",
-    authors=(Author("Ada Example", "Nowhere", "0000-0002-1825-0097"),),
+    authors=(AuthorSettings(name="Ada Example", affiliation="Nowhere", orcid="0000-0002-1825-0097"),),
     licence="CC-BY-4.0",
-    cite=(Citation("Some paper", doi="10.1234/abc"),),
+    cite=(CitationSettings(text="Some paper", doi="10.1234/abc"),),
     tags=("electron-microscopy",),
     documentation="# A tiny network\n\n## Validation\n\nNone.",
     record={"voxel_size": [4.6, 4.6], "source": {"licence": "CC0"}},
@@ -292,9 +291,9 @@ def test_terms_in_words_stand_in_the_documentation(tmp_path: Path) -> None:
     [
         ({"name": "a/b/c/d/e"}, "the name"),
         ({"authors": ()}, "at least one author"),
-        ({"authors": (Author("A", orcid="0000-0002-1825-0098"),)}, "no ORCID"),
-        ({"authors": (Author("A/B"),)}, "slash"),
-        ({"cite": (Citation("x"),)}, "DOI"),
+        ({"authors": (AuthorSettings(name="A", orcid="0000-0002-1825-0098"),)}, "no ORCID"),
+        ({"authors": (AuthorSettings(name="A/B"),)}, "slash"),
+        ({"cite": (CitationSettings(text="x"),)}, "DOI"),
         ({"description": "x" * 1025}, "1025 characters"),
         ({"record": {"x": np.float32(1)}}, "not plain JSON"),
         ({"record": {"x": float("nan")}}, "not plain JSON"),

@@ -12,7 +12,8 @@ import torch
 from tiny import N_IMAGES, Data, disc_image
 
 from shallow2deep import enhancer_train
-from shallow2deep.exports.bioimageio import Author, Citation, PackageInfo, write_package
+from shallow2deep.config import AuthorSettings, CitationSettings
+from shallow2deep.exports.bioimageio import PackageInfo, write_package
 from shallow2deep.networks.model import load_model
 
 pytestmark = pytest.mark.slow  # each makes an environment of its own
@@ -43,9 +44,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = PackageInfo(
         "tiny enhancer",
         "For a test.",
-        (Author("A. Tester"),),
+        (AuthorSettings(name="A. Tester"),),
         "CC0-1.0",
-        (Citation("nobody", url="https://example.org"),),
+        (CitationSettings(text="nobody", url="https://example.org"),),
         (),
         "# tiny\n\n## Validation\n\nnone\n",
     )

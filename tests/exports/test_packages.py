@@ -13,9 +13,10 @@ import pytest
 import torch
 import yaml
 
+from shallow2deep.config import AuthorSettings, CitationSettings
 from shallow2deep.errors import DamagedFileError, InputError, Shallow2DeepError
 from shallow2deep.exports import packages
-from shallow2deep.exports.bioimageio import Author, Citation, PackageInfo, write_package
+from shallow2deep.exports.bioimageio import PackageInfo, write_package
 from shallow2deep.exports.packages import load_package, read_package
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.networks.model import ModelSpec
@@ -25,9 +26,9 @@ SPEC = ModelSpec("enhancer", ("mito", "boundary"), 4, 1, 2, voxel_size=(4.6, 4.6
 INFO = PackageInfo(
     name="Tiny enhancer",
     description="A network for tests.",
-    authors=(Author("Ada Example"),),
+    authors=(AuthorSettings(name="Ada Example"),),
     licence="CC0-1.0",
-    cite=(Citation("Some paper", doi="10.1234/abc"),),
+    cite=(CitationSettings(text="Some paper", doi="10.1234/abc"),),
     tags=(),
     documentation="# A tiny network",
     record={"features": {"scales": [0.7]}},

@@ -9,7 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from ilp_file import add_empty_forest, write_project
-from tiny import SIZE, artifacts, disc_image
+from tiny import SEGMENTOR, SIZE, artifacts, disc_image
 from typer.testing import CliRunner
 
 from shallow2deep import adapt, predict
@@ -127,15 +127,7 @@ def test_channels_and_time_with_a_segmentor(source_run: Path, tmp_path: Path) ->
     drawn[0, ..., 0] = strokes
     path = write_project(tmp_path / "p.ilp", [(raw, "tyxc", drawn)], ("disc", "ground"))
     run = tmp_path / "run"
-    segmentor = {
-        "network": {"features": 4, "depth": 2, "stem": 2},
-        "patch": [32, 32],
-        "batch": 2,
-        "steps": 4,
-        "workers": 0,
-        "device": "cpu",
-        "confidence": {"forests": 2},
-    }
+    segmentor = SEGMENTOR | {"steps": 4, "confidence": {"forests": 2}}
     adapt(config(source_run, {"ilp": str(path), "background": "ground"}, segmentor=segmentor), run)
     assert Forest.load(run / "target_forest" / "forest.npz").spec.channels == 2
     model = json.loads((run / "segmentor-consistency" / "model.json").read_text())
@@ -333,6 +325,15 @@ def test_labels_are_no_probabilities(flat: Path, source_run: Path, tmp_path: Pat
     target = {"ilp": str(flat), "background": "ground", "probabilities": f"{tmp_path}/?.npy"}
     with pytest.raises(InputError, match="not labels"):
         adapt(config(source_run, target), tmp_path / "run")
+
+
+def test_a_map_of_8_bits_may_be_empty(source_run: Path, tmp_path: Path) -> None:
+    for n, p in enumerate((np.zeros((SIZE, SIZE), np.uint8), np.full((SIZE, SIZE), 200, np.uint8))):
+        iio.imwrite(tmp_path / f"raw{n}.png", painted(200 + n)[0])
+        np.save(tmp_path / f"raw{n}_p.npy", p)
+    target = {"raw": f"{tmp_path}/raw*.png", "probabilities": f"{tmp_path}/raw*_p.npy"}
+    adapt(config(source_run, target), tmp_path / "run")
+    assert not foreground(tmp_path / "run", "raw0").any()
 
 
 @pytest.mark.parametrize(

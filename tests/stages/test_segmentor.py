@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import SIZE, Data, artifacts
+from tiny import SEGMENTOR, SIZE, Data, artifacts
 
 from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError, SettingsError
@@ -18,20 +18,11 @@ from shallow2deep.networks.model import load_model
 from shallow2deep.stages.compare import compare
 from shallow2deep.stages.status import status
 
-NETWORK = {
-    "network": {"features": 4, "depth": 2, "stem": 1},
-    "patch": [32, 32],
-    "batch": 2,
-    "steps": 6,
-    "checkpoint_every": 2,
-    "workers": 0,
-    "device": "cpu",
-}
 ALL = ["plain", "consistency", "rectification", "both"]
 
 
 def values(data: Data, source_run: Path, **changes: object) -> dict:
-    found = data.target_values(source_run, segmentor=NETWORK | {"variants": ALL[:1]} | changes)
+    found = data.target_values(source_run, segmentor=SEGMENTOR | {"variants": ALL[:1]} | changes)
     strokes = {"raw": f"{data.folder}/target*_raw.png", "strokes": f"{data.folder}/target*_strokes.png"}
     return found | {"target": strokes | {"labels": f"{data.folder}/target*_labels.png"}, "held_out": 0.3}
 
