@@ -4,6 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run, however slow the machine is. Others come with
+# --hypothesis-profile=search --hypothesis-seed=N.
+_no_clock = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
+settings.register_profile("search", **_no_clock)
+settings.register_profile("repeatable", derandomize=True, **_no_clock)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def drawing(seed: int) -> list[np.ndarray]:
     return images
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.floats(0, 0.99))
 def test_strokes_are_parted_whole(seed: int, share: float) -> None:
     strokes = drawing(seed)

@@ -10,7 +10,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.evaluation.metrics import pooled_score, score
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31))
 def test_same_as_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)

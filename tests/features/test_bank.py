@@ -37,7 +37,7 @@ def test_equal_to_fastfilters(ndim: int, shared_data: Path) -> None:
     assert_close(compute_features(raw, spec), expected, 1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.one_of(
         st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -57,7 +57,7 @@ def test_equal_to_the_rules_on_any_shape(
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([2, 3]), st.integers(1, 3), st.sets(st.sampled_from([0.7, 1.6])), st.integers(0, 999))
 def test_channels_and_planes_by_the_rules(ndim: int, channels: int, in_2d: set[float], seed: int) -> None:
     spec = FeatureSpec.ilastik([0.3, 0.7, 1.6], ndim, in_2d=in_2d if ndim == 3 else (), channels=channels)

@@ -17,7 +17,7 @@ DEVICES = [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.one_of(
         st.tuples(st.integers(1, 60), st.integers(1, 60)),

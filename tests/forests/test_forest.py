@@ -37,7 +37,7 @@ def forest() -> Forest:
     return fit_forest(*samples(500), SPEC, CLASSES, n_trees=7, seed=3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     n=st.integers(4, 300),
     trees=st.integers(1, 12),
@@ -209,7 +209,7 @@ def test_claimed_sizes_are_checked_before_memory_is_taken(forest: Forest, tmp_pa
         Forest.load(tmp_path / "bad.npz")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damaged_files_are_refused_or_predict(data: st.DataObject) -> None:
     whole = _bytes_of_a_forest()
@@ -240,7 +240,7 @@ def _bytes_of_a_forest() -> bytes:
     return _kept[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1))
 def test_random_node_arrays_are_refused_or_predict(seed: int) -> None:
     """What the checks let pass stays within bounds: the kernel itself does not check."""

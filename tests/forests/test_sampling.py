@@ -84,7 +84,7 @@ def test_dense_patches_are_one_filled_box() -> None:
     assert drawn.sum() == drawn[box].size
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 40))
 def test_strokes_keep_to_their_class_and_vary(seed: int, width: int, count: int) -> None:
     classes = labels(seed=seed % 7)

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ilp_file import add_empty_forest, write_project
 
@@ -47,7 +47,7 @@ def around(forest: Forest, count: int = 3000) -> np.ndarray:
     return rng.choice(values.astype(np.float32), (SPEC.n_features, count))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(st.integers(0, 999), st.sampled_from([None, 1, 3]))
 def test_there_and_back(tmp_path: Path, seed: int, max_depth: int | None) -> None:
     forest = grown(seed, max_depth=max_depth)

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ilp_file import axistags, write_project
 
@@ -24,7 +24,7 @@ def made_up(axes: str, seed: int, label_axes: str | None = None) -> tuple[np.nda
 
 
 @pytest.mark.parametrize("axes", ["yxc", "cyx", "xyc", "zyxc", "zcyx", "tyxc", "tzyxc", "txyzc", "ctzyx"])
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5)
 @given(st.integers(0, 99))
 def test_labels_are_read_exactly(axes: str, tmp_path: Path, seed: int) -> None:
     raw, labels = made_up(axes, seed)
@@ -133,7 +133,7 @@ def test_crafted_labels_are_refused(tmp_path: Path, attributes: dict) -> None:
         open_project(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_damage_gives_one_of_our_errors_or_nothing(tmp_path: Path, place: int, value: int) -> None:
     raw, labels = made_up("yxc", 0)

@@ -251,7 +251,7 @@ def test_report_opens_in_a_browser(whole: Path, tmp_path: Path, width: int) -> N
     common = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},1000"]
     dom = subprocess.run(
         [*common, "--dump-dom", (tmp_path / "probe.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     ).stdout  # fmt: skip
     found = json.loads(html.unescape(re.search("<title>(.*?)</title>", dom, re.S).group(1)))
     assert found["wide"] <= found["inner"]
