@@ -28,10 +28,12 @@ from shallow2deep.exports.czann import value_range_of, write_czann
 from shallow2deep.exports.ilp import export_forest
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network import predict_with_network
+from shallow2deep.io.atomic import read_json
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, made, predict_raw
+from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.images import map_path
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.target import open_target
@@ -47,6 +49,7 @@ class _Model:
     Attributes:
         sample: what it is applied to, float32 `(C, y, x)`: a map for an enhancer, raw for a segmentor.
         raw_type: of the raw images, for a segmentor.
+        measured: what its own run found out about how good it is, or nothing.
     """
 
     network: UNet
@@ -55,6 +58,7 @@ class _Model:
     classes: tuple[str, ...]
     sample: np.ndarray
     raw_type: np.dtype | None = None
+    measured: str = ""
 
 
 def export(
@@ -127,7 +131,9 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     network, spec = load_model(run / "enhancer")
     pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
     sample = pool["validation"]["maps"][0, 0, :1].astype(np.float32) / 255
-    return _Model(network, spec, config.package, config.classes, sample)
+    score = spec.record.get("training", {}).get("best_score", -1)
+    measured = f"On held-out source images: Dice {score:.3f}." if score > 0 else ""
+    return _Model(network, spec, config.package, config.classes, sample, measured=measured)
 
 
 def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
@@ -143,14 +149,29 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
     if not (run / name / "model.json").is_file():
         raise InputError(f"{run}: its enhancer came as a package; give that package to others")
     network, spec = load_model(run / name)
+    measured = _held_out_score(run, name)
     target = open_target(config)
     image = target.images[0]
     if spec.kind == "enhancer":
         sample = image.split(open_volume(map_path(run / FOREST, image)).read())[0][1:2]
-        return _Model(network, spec, config.package, config.classes, _cut(sample))
+        return _Model(network, spec, config.package, config.classes, _cut(sample), measured=measured)
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
-    return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype)
+    return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype, measured)
+
+
+def _held_out_score(run: Path, name: str) -> str:
+    """How well a result meets the strokes that it has not learned from, as `adapt` found out."""
+    choice = read_json(run / PREDICTION / CHOICE)
+    score = choice["scores"].get(name)
+    if score is None or not choice["held_out_strokes"]:
+        return ""
+    accuracy, low, high = (f"{score[name]:.3f}" for name in ("accuracy", "low", "high"))
+    return (
+        f"On {sum(choice['held_out_strokes'].values())} held-out strokes of the images it was adapted to: "
+        f"balanced accuracy {accuracy} (95 % interval {low} to {high}). "
+        "Strokes lie in the middle of things, so this says little about borders."
+    )
 
 
 def _cut(sample: np.ndarray) -> np.ndarray:
@@ -214,9 +235,8 @@ def _card(title: str, model: _Model) -> str:
     if record.get("data_licences"):
         lines += ["", "## Terms of the training data", ""]
         lines += [f"- {licence}" for licence in record["data_licences"]]
-    lines += ["", "## Validation", "", model.settings.validation.strip() or "No scores are stated."]
-    if spec.kind == "enhancer" and training.get("best_score", -1) > 0:  # a segmentor's is on pseudo-labels
-        lines += ["", f"On held-out source images: Dice {training['best_score']:.3f}."]
+    scores = [text for text in (model.settings.validation.strip(), model.measured) if text]
+    lines += ["", "## Validation", "", "\n\n".join(scores) or "No scores are stated."]
     lines += ["", "## Use", "", _USES[spec.kind]]
     return "\n".join(lines) + "\n"
 

@@ -17,6 +17,7 @@ from shallow2deep.cli import app
 from shallow2deep.config import read_yaml
 from shallow2deep.errors import InputError
 from shallow2deep.exports.packages import read_package
+from shallow2deep.io.atomic import read_json
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.stages.models import find_enhancer, models
 
@@ -153,6 +154,12 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
     adapt(data.target(source_run, segmentor=segmentor), run)
     package = export(run, tmp_path / "segmentor.zip", overrides=SETTINGS)
     assert read_package(package).kind == "segmentor"
+    with zipfile.ZipFile(package) as archive:
+        card = archive.read("README.md").decode()
+    choice = read_json(run / "prediction" / "choice.json")
+    score = choice["scores"]["segmentor-consistency"]
+    assert f"{sum(choice['held_out_strokes'].values())} held-out strokes" in card
+    assert f"balanced accuracy {score['accuracy']:.3f}" in card
     assert (
         read_package(export(run, tmp_path / "e.zip", step="enhanced", overrides=SETTINGS)).kind == "enhancer"
     )
