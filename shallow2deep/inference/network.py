@@ -10,7 +10,7 @@ from shallow2deep.blocks import blocks
 def predict_with_network(
     network: nn.Module,
     image: np.ndarray,
-    block: tuple[int, ...] = (512, 512),
+    block: tuple[int, ...] = (1024, 1024),
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """Probabilities of a network's outputs.

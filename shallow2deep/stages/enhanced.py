@@ -54,7 +54,11 @@ def _keep(folder: Path, enhancer: Path, network: nn.Module, model: ModelSpec) ->
 def enhance(
     network: nn.Module, probabilities: np.ndarray, settings: EnhancedSettings, device: torch.device
 ) -> np.ndarray:
-    """Each class but the first through the enhancer.
+    """Each class but the first through the enhancer, at several scales.
+
+    Which scale fits is not known, as an enhancer has learned how large things are in pixels. A result that
+    agrees with the forest's map is more likely to be of the right one: results are averaged with the squared
+    Dice of the two maps, as they are, as weights.
 
     Args:
         probabilities: float32 `(C, y, x)`.
@@ -70,8 +74,14 @@ def enhance(
             scaled = tuple(max(1, round(n * scale)) for n in size)
             enhanced = predict_with_network(network, _resized(p[None], scaled), settings.block, device)
             found.append(_resized(enhanced, size)[::-1])
-        maps.append(np.mean(found, axis=0) if len(found) > 1 else found[0])
+        weights = [_agreement(one[-1], p) ** 2 for one in found]
+        maps.append(np.average(found, 0, weights).astype(np.float32) if len(found) > 1 else found[0])
     return np.concatenate(maps)
+
+
+def _agreement(p: np.ndarray, q: np.ndarray) -> float:
+    """Dice of two probability maps, without thresholds; 1 if both are empty."""
+    return float((2 * np.vdot(p, q) + 1) / (p.sum() + q.sum() + 1))
 
 
 def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

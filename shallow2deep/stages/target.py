@@ -122,7 +122,8 @@ def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) ->
     if not model.voxel_size or not image.voxel_size:
         return
     factor = image.voxel_size[-1] / model.voxel_size[-1]
-    if not 1 / _ALIKE <= factor / float(np.mean(config.enhanced.scales)) <= _ALIKE:
+    scales = config.enhanced.scales
+    if not min(scales) / _ALIKE <= factor <= max(scales) * _ALIKE:
         log.warning(
             "pixels are %.3g nm here and were %.3g nm where the enhancer learned: consider "
             "--set enhanced.scales=[%.2g]",

@@ -146,6 +146,27 @@ def test_maps_are_resized_for_the_enhancer_and_averaged() -> None:
     np.testing.assert_allclose(found[0, :, 24:], 0.4, atol=1e-5)
 
 
+class _RightAtFullSize(torch.nn.Module):
+    """Gives the map itself, or its opposite where it has another size than 40 pixels and the halo."""
+
+    step, halo = 4, 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.logit(x if x.shape[-1] == 40 + 8 else 1 - x, 1e-6)
+
+
+def test_scales_that_agree_with_the_forest_weigh_more() -> None:
+    """Maps of 0.1 and 0.9: Dice of p with itself is 0.82, with its opposite 0.18; their squares weigh."""
+    p = np.full((2, 40, 40), 0.1, np.float32)
+    p[1, :, 20:] = 0.9
+    found = enhance(_RightAtFullSize(), p, EnhancedSettings(scales=(0.5, 1.0)), torch.device("cpu"))
+    right, wrong = 0.82**2, 0.18**2
+    expected = (right * 0.9 + wrong * 0.1) / (right + wrong)
+    np.testing.assert_allclose(found[0, :, 30:], expected, atol=2e-3)
+    empty = enhance(_RightAtFullSize(), p * 0, EnhancedSettings(scales=(1.0, 1.0)), torch.device("cpu"))
+    np.testing.assert_allclose(empty, 0, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     result = run_demo(tmp_path / "demo")
