@@ -1,4 +1,4 @@
-"""Makes the table of scales in docs/results.md: the enhancer on maps that are resized by several factors.
+"""Makes the table of scales in docs/results.md: the enhancer on maps resized by one factor, and by several.
 
     python pipelines/scales.py --data ../shared/data --runs runs
 
@@ -20,6 +20,7 @@ from shallow2deep.stages.enhanced import enhance
 from shallow2deep.stages.models import load_enhancer
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
+SEVERAL = (EnhancedSettings().scales, SCALES)
 _IMAGES = 6
 
 
@@ -50,7 +51,7 @@ def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
         maps = forest_maps(run, pair, options.data)
         truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
         cells = [dice([p[1] for p in maps], truths)]
-        for scales in (*((scale,) for scale in SCALES), SCALES):
+        for scales in (*((scale,) for scale in SCALES), *SEVERAL):
             settings = EnhancedSettings(scales=scales)
             found = [enhance(network, p, settings, torch.device("cpu"))[-1] for p in maps]
             cells.append(dice(found, truths))
@@ -64,8 +65,9 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*")
     options = parser.parse_args()
     known = pairs(options.data)
-    print(f"| source-target | strokes | forest | {' | '.join(map(str, SCALES))} | mean of all |")
-    print(f"|{'---|' * (len(SCALES) + 4)}")
+    together = [f"{min(scales)} to {max(scales)}" for scales in SEVERAL]
+    print(f"| source-target | strokes | forest | {' | '.join([*map(str, SCALES), *together])} |")
+    print(f"|{'---|' * (len(SCALES) + len(SEVERAL) + 3)}")
     for name in options.pairs or [name for name in known if (options.runs / name).is_dir()]:
         for row in rows(name, known[name], options):
             print(row, flush=True)
