@@ -37,3 +37,8 @@ class Interrupted(Shallow2DeepError):
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def one_line(text: object) -> str:
+    """What others wrote, for one of our sentences."""
+    return f"{' '.join(str(text).split()):.200}"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shallow2deep.blocks import blocks
 from shallow2deep.errors import InputError
-from shallow2deep.exports.packages import TAG, Sizes, describe
+from shallow2deep.exports.description import TAG, Sizes, describe
 from shallow2deep.networks.unet import UNet
 
 _NEWEST = 9  # that ilastik 1.4.1 and 1.4.2 read

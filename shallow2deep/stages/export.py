@@ -18,14 +18,11 @@ from shallow2deep.config import (
     with_overrides,
 )
 from shallow2deep.errors import InputError
-from shallow2deep.exports.bioimageio import (
-    PackageInfo,
-    check_package,
-    require_bioimageio,
-    write_package,
-)
+from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.czann import value_range_of, write_czann
 from shallow2deep.exports.ilp import export_forest
+from shallow2deep.exports.rdf import PackageInfo
+from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.atomic import read_json

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from shallow2deep.errors import InputError
-from shallow2deep.exports.packages import RDF_NAMES, Package, load_package, read_package
+from shallow2deep.exports.archive import RDF_NAMES
+from shallow2deep.exports.packages import Package, load_package, read_package
 from shallow2deep.networks.model import ModelSpec, load_model
 
 log = logging.getLogger(__name__)

@@ -17,15 +17,11 @@ import yaml
 
 from shallow2deep.config import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError, Shallow2DeepError
-from shallow2deep.exports import bioimageio
-from shallow2deep.exports.bioimageio import (
-    PackageInfo,
-    check_package,
-    compare_with,
-    problems_for_ilastik,
-    write_package,
-)
-from shallow2deep.exports.tiling import Tiling, predict_tiled
+from shallow2deep.exports import weights
+from shallow2deep.exports.bioimageio import write_package
+from shallow2deep.exports.rdf import PackageInfo
+from shallow2deep.exports.tiling import Tiling, predict_tiled, problems_for_ilastik
+from shallow2deep.exports.verification import check_package, compare_with
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
@@ -122,7 +118,7 @@ def test_nothing_of_this_computer_goes_along(packages: dict[str, Path]) -> None:
         with zipfile.ZipFile(archive.open("torchscript.pt")) as script:
             contents = [script.read(name) for name in script.namelist()]
         contents += [archive.read(name) for name in archive.namelist()]
-    home = str(Path(bioimageio.__file__).parents[2]).encode()
+    home = str(Path(weights.__file__).parents[2]).encode()
     assert not any(home in content or b"site-packages" in content for content in contents)
 
 
@@ -182,14 +178,14 @@ def test_what_differs_does_not_get_its_name(monkeypatch: pytest.MonkeyPatch, tmp
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("rdf.yaml", "an earlier one")
     before = path.read_bytes()
-    right = bioimageio._torchscript
+    right = weights._torchscript
 
-    def wrong(model: bioimageio.PackagedUNet, example: torch.Tensor) -> bytes:
+    def wrong(model: weights.PackagedUNet, example: torch.Tensor) -> bytes:
         other = copy.deepcopy(model)
         torch.nn.init.zeros_(other.head[0].weight)
         return right(other, example)
 
-    monkeypatch.setattr(bioimageio, "_torchscript", wrong)
+    monkeypatch.setattr(weights, "_torchscript", wrong)
     with pytest.raises(Shallow2DeepError, match="differ from the trained one"):
         written(path)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
@@ -248,13 +244,13 @@ def test_onnx(tmp_path: Path) -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
     spec = SPECS["segmentor"]
-    path = write_package(tmp_path / "p.zip", made(spec), spec, INFO, image(spec), COVER, bioimageio.FORMATS)
+    path = write_package(tmp_path / "p.zip", made(spec), spec, INFO, image(spec), COVER, weights.FORMATS)
     with zipfile.ZipFile(path) as archive:
         first = archive.read("model.onnx")
         example = torch.from_numpy(np.load(io.BytesIO(archive.read("test_input.npy"))))
     assert b"site-packages" not in first
-    model = bioimageio._packaged(made(spec), spec)
-    assert bioimageio._files(model, example, ("onnx",))["model.onnx"] == first
+    model = weights.packaged(made(spec), spec)
+    assert weights.weight_files(model, example, ("onnx",))["model.onnx"] == first
     assert compare_with(path, made(spec), spec, image(spec, (40, 600))) < 1e-6
     pytest.importorskip("bioimageio.core")
     check_package(path)

@@ -15,9 +15,9 @@ import yaml
 
 from shallow2deep.config import AuthorSettings, CitationSettings
 from shallow2deep.errors import DamagedFileError, InputError, Shallow2DeepError
-from shallow2deep.exports import packages
-from shallow2deep.exports.bioimageio import PackageInfo, write_package
+from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.packages import load_package, read_package
+from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
@@ -186,7 +186,9 @@ def test_size_of_the_network_is_checked_against_memory(
     files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(packages, "require_memory", lambda n_bytes, what: asked.append(n_bytes))
+    monkeypatch.setattr(
+        "shallow2deep.exports.networks.require_memory", lambda n_bytes, what: asked.append(n_bytes)
+    )
     big = {"features": 1024, "depth": 4}
     crafted = changed(files, lambda r: r["config"]["shallow2deep"]["model"].update(big))
     with pytest.raises(DamagedFileError, match="not those of its network"):
@@ -436,7 +438,7 @@ def test_link_in_a_folder(files: dict[str, bytes], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["package", "weights.pt", "torchscript.pt"])
 def test_bomb(where: str, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "_ANY_RATIO", 2**20)
+    monkeypatch.setattr("shallow2deep.exports.archive._ANY_RATIO", 2**20)
     bomb = tmp_path / "bomb"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items() if where == "package" else []:
@@ -453,10 +455,10 @@ def test_bomb(where: str, files: dict[str, bytes], tmp_path: Path, monkeypatch: 
 
 def test_too_much_in_all(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zipped(tmp_path / "p.zip", files)
-    monkeypatch.setattr(packages, "_MAX_BYTES", 1000)
+    monkeypatch.setattr("shallow2deep.exports.archive._MAX_BYTES", 1000)
     with pytest.raises(DamagedFileError, match="more than 1000"):
         read_package(path)
-    monkeypatch.setattr(packages, "_MAX_FILES", 3)
+    monkeypatch.setattr("shallow2deep.exports.archive._MAX_FILES", 3)
     with pytest.raises(DamagedFileError, match="more than 3"):
         read_package(path)
 

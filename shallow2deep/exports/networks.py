@@ -1,0 +1,120 @@
+"""The networks of a package's weight formats.
+
+What a file can do when it is loaded is checked first; only `architecture_network` runs Python of a package.
+"""
+
+import hashlib
+import importlib.util
+import io
+import re
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shallow2deep.errors import DamagedFileError, InputError, one_line
+from shallow2deep.exports.archive import MAX_YAML, read_file, reading, repack
+from shallow2deep.exports.description import Description
+from shallow2deep.io.memory import require_memory
+from shallow2deep.networks.model import ModelSpec
+from shallow2deep.networks.unet import UNet
+
+# TorchScript computes; of what it can call, these reach files or foreign libraries, or hide what is called
+_UNSAFE_CODE = re.compile(
+    rb"\bfrom_file\b|\bsave\b|__setstate__|\\[0-7xuUN\r\n]|\b(?:ops|torch)\b(?!\s*\.)"
+    rb"|\bops\s*\.\s*(?!prim\b|aten\b)\w+"
+)
+
+
+def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
+    """The network that `spec` describes, with the tensors of the format pytorch_state_dict."""
+    with torch.device("meta"):
+        network = spec.build()
+    expected = network.state_dict()
+    require_memory(sum(t.numel() * t.element_size() for t in expected.values()), f"the network of {path}")
+    tensors = state_dict(path, description)
+    fits = tensors.keys() == expected.keys() and all(
+        (t.shape, t.dtype, t.layout) == (e.shape, e.dtype, e.layout) and t.device.type == "cpu"
+        for e, t in ((expected[name], t) for name, t in tensors.items())
+    )
+    if not fits:
+        raise DamagedFileError(f"{path}: its weights are not those of its network; export the model again")
+    network.load_state_dict({name: t.contiguous() for name, t in tensors.items()}, assign=True)
+    return network.eval()
+
+
+def state_dict(path: Path, description: Description) -> dict[str, Tensor]:
+    """The tensors of the format pytorch_state_dict; runs no code from the file."""
+    data = _weights(path, description, "pytorch_state_dict")
+    try:
+        tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a crafted file makes torch raise anything
+        raise DamagedFileError(
+            f"{path}: its weights do not load ({one_line(error)}); get the package again"
+        ) from None
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise DamagedFileError(f"{path}: its weights are not a mapping of tensors; get the package again")
+    return tensors
+
+
+def torchscript_network(path: Path, description: Description) -> nn.Module:
+    """The network of the format torchscript, a program that can compute but reach nothing else."""
+    data = _weights(path, description, "torchscript")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        found = [_UNSAFE_CODE.search(archive.read(n)) for n in archive.namelist() if n.endswith(".py")]
+    unsafe = [match.group().decode() for match in found if match]
+    if unsafe:
+        raise InputError(f'{path}: its TorchScript calls "{unsafe[0]}", which a network has no need of')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # it advises torch.export
+            return torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
+    except Exception as error:  # a crafted file makes torch raise anything
+        raise DamagedFileError(
+            f"{path}: its TorchScript does not load ({one_line(error)}); get the package again"
+        ) from None
+
+
+def architecture_network(path: Path, description: Description) -> nn.Module:
+    """The network of the format pytorch_state_dict, made by the package's own Python: runs that."""
+    tensors = state_dict(path, description)
+    entry = description.weights["pytorch_state_dict"]
+    assert entry is not None
+    if entry.architecture is None or entry.architecture.source is None:
+        raise InputError(f"{path}: its network comes from a library; get a package with torchscript")
+    source = read_file(path, entry.architecture.source, MAX_YAML)
+    try:
+        make = _imported(source, entry.architecture.callable)
+        network = make(**entry.architecture.arguments)
+        network.load_state_dict(tensors)
+        return network.eval()
+    except Exception as error:  # foreign code raises anything
+        raise InputError(
+            f"{path}: the Python of its network fails ({one_line(error)}); get a package with torchscript"
+        ) from None
+
+
+def _imported(source: bytes, name: str) -> Any:
+    """The object `name` of a Python file's bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "architecture.py"
+        file.write_bytes(source)
+        spec = importlib.util.spec_from_file_location(f"package_{hashlib.sha256(source).hexdigest()}", file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+def _weights(path: Path, description: Description, name: str) -> bytes:
+    """The file of a weight format, checked to be an archive without surprises, and repacked."""
+    entry = description.weights.get(name)
+    if entry is None:
+        raise InputError(f"{path}: no {name} in it, only {one_line(description.formats)}; export it again")
+    data = read_file(path, entry.source)
+    with reading(path):
+        return repack(data)
