@@ -66,17 +66,28 @@ def enhance(
     Returns:
         float32 `((C - 1) * outputs, y, x)`, in the order of `enhanced_channels`.
     """
-    size = probabilities.shape[1:]
     maps = []
     for p in probabilities[1:]:
-        found = []
-        for scale in settings.scales:
-            scaled = tuple(max(1, round(n * scale)) for n in size)
-            enhanced = predict_with_network(network, _resized(p[None], scaled), settings.block, device)
-            found.append(_resized(enhanced, size)[::-1])
-        weights = [_agreement(one[-1], p) ** 2 for one in found]
-        maps.append(np.average(found, 0, weights).astype(np.float32) if len(found) > 1 else found[0])
+        found = [enhance_at_scale(network, p, scale, settings.block, device) for scale in settings.scales]
+        maps.append(weighed_mean(found, p))
     return np.concatenate(maps)
+
+
+def enhance_at_scale(
+    network: nn.Module, p: np.ndarray, scale: float, block: tuple[int, ...], device: torch.device
+) -> np.ndarray:
+    """A class's map `(y, x)`, resized for the enhancer and back; `(outputs, y, x)`, the foreground last."""
+    scaled = tuple(max(1, round(n * scale)) for n in p.shape)
+    enhanced = predict_with_network(network, _resized(p[None], scaled), block, device)
+    return _resized(enhanced, p.shape)[::-1]
+
+
+def weighed_mean(found: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
+    """The mean of enhanced maps, float32 `(outputs, y, x)`: more of those that agree with `p`."""
+    if len(found) == 1:
+        return found[0]
+    weights = [_agreement(one[-1], p) ** 2 for one in found]
+    return np.average(found, 0, weights).astype(np.float32)
 
 
 def _agreement(p: np.ndarray, q: np.ndarray) -> float:
