@@ -1,6 +1,6 @@
 """Choosing among results without dense labels: strokes that nothing has learned from judge them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +71,7 @@ class Score:
 
 
 def right_shares(
-    maps: Sequence[np.ndarray], held: Sequence[np.ndarray], exclusive: bool
+    maps: Iterable[np.ndarray], held: Sequence[np.ndarray], exclusive: bool
 ) -> dict[int, np.ndarray]:
     """For each class the share of right pixels of each held-out stroke.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,7 @@ def pseudo_labels_stage(config: AdaptConfig, target: Target, enhanced: Stage, ru
 
     def targets() -> Targets:
         if confidence.use == "none":
-            maps = _all_maps(run, ENHANCED, target, len(config.classes))
-            return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
+            return _equally_sure(_maps_of(run, ENHANCED, target, len(config.classes)))
         network, _ = load_enhancer(run / ENHANCED, target.trust)
         forest_maps = _consensus_maps(config, target, run, str(device))
 
@@ -116,11 +116,10 @@ def next_pseudo_labels_stage(
     n_classes = len(config.classes)
 
     def targets() -> Targets:
-        maps = _all_maps(run, segmentor.name, target, n_classes)
-        return lambda number: (maps[number], np.ones(maps[number].shape[1:], np.float32))
+        return _equally_sure(_maps_of(run, segmentor.name, target, n_classes))
 
     def accuracy(stage: Stage) -> float:
-        maps = _all_maps(run, stage.name, target, n_classes)
+        maps = map(_maps_of(run, stage.name, target, n_classes), range(len(target.held_out)))
         return mean_accuracy(right_shares(maps, target.held_out, exclusive=False))
 
     inputs = {"held-out strokes": target.held_fingerprint, **after(before, segmentor)}
@@ -234,5 +233,16 @@ def _padded(layers: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([raw, np.pad(layers[-2:], [(0, 0), *edges])])
 
 
-def _all_maps(run: Path, name: str, target: Target, n_classes: int) -> list[np.ndarray]:
-    return [p for image in target.images for p in foreground_maps(run, name, image, n_classes)]
+def _maps_of(run: Path, name: str, target: Target, n_classes: int) -> Callable[[int], np.ndarray]:
+    """From the number of a part of the images to a stage's maps; one image's are in memory at a time."""
+    parts = [(n, z) for n, image in enumerate(target.images) for z in range(len(image.parts))]
+
+    @lru_cache(maxsize=1)
+    def of_image(n: int) -> list[np.ndarray]:
+        return foreground_maps(run, name, target.images[n], n_classes)
+
+    return lambda number: of_image(parts[number][0])[parts[number][1]]
+
+
+def _equally_sure(maps: Callable[[int], np.ndarray]) -> Targets:
+    return lambda number: (maps(number), np.ones(maps(number).shape[1:], np.float32))
