@@ -124,6 +124,8 @@ def _fill(image: np.ndarray, part: Part, out: np.ndarray, threads: int) -> None:
             smoothed = _presmoothed(image, smooth, in_parts)
             taps = _group_kernels(group, WINDOW)
             in_parts(image.shape[-2], filter_lines, smoothed, taps, columns[scale], out)
+            if part.ndim == 3 and columns[scale][kernels.TENSOR] >= 0:
+                in_parts(image.shape[-2], kernels.tensor_lines_3d, smoothed, taps, columns[scale], out)
 
 
 @dataclass(frozen=True)

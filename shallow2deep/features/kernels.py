@@ -402,7 +402,7 @@ def _neighbours(lines, y, ny, low, k):  # type: ignore[no-untyped-def]
 
 @compiled
 def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[no-untyped-def]
-    """All filters of one scale for lines `first` to `last` of every plane.
+    """All filters of one scale but the structure tensor, for lines `first` to `last` of every plane.
 
     Args:
         image: presmoothed, float32 `(z, y, PAD + x + PAD)`.
@@ -414,35 +414,10 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
     rows = image.reshape(nz * ny, width)
     low, high = max(first - 2, 0), min(last + 2, ny)
     even, odd, curve = kernels[GAUSS], kernels[SLOPE], kernels[CURVE]
-    planes = np.empty((3, high - low + 4, width), np.float32)
+    planes = np.empty((3, high - low, width), np.float32)
     lines = np.empty((6, width), np.float32)
-    tensor = columns[TENSOR] >= 0
-    products = np.empty((6, _RING, high - low, width) if tensor else (6, 0, 0, 0), np.float32)
-    summed = np.empty((6, high - low, width) if tensor else (6, 0, 0), np.float32)
     derivatives = columns[LAPLACE] >= 0 or columns[MAGNITUDE] >= 0 or columns[HESSE] >= 0
-    k = kernels[OUTER]
-    done = 0  # planes of products there are
     for z in range(nz):
-        if tensor:
-            for plane in range(done, min(z + 3, nz)):
-                _plane_of_products(image, plane, (low, high), kernels, planes, lines, products, plane % _RING)
-            done = max(done, min(z + 3, nz))
-            a, b = mirrored(z - 2, nz) % _RING, mirrored(z - 1, nz) % _RING
-            c, d, e = z % _RING, mirrored(z + 1, nz) % _RING, mirrored(z + 2, nz) % _RING
-            for n in range(6):
-                p = products[n]
-                for y in range(high - low):
-                    _even_of_lines(
-                        summed[n, y], p[a, y], p[b, y], p[c, y], p[d, y], p[e, y], k[0], k[1], k[2]
-                    )
-            for y in range(first, last):
-                for n in range(6):
-                    _even_across_part(lines[n], summed[n], y, ny, low, kernels[OUTER])
-                n = columns[TENSOR]
-                _line_tensor_3d(
-                    out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
-                    lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], k,
-                )  # fmt: skip
         for y in range(low, high):
             _even_across(planes[0, y - low], rows, z, nz, ny, y, kernels[GAUSS])
             if derivatives:
@@ -476,3 +451,37 @@ def filter_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[
                 _even_across_part(gg, planes[0], y, ny, low, kernels[GAUSS])
                 _even_across_part(gd, planes[1], y, ny, low, kernels[NARROW])
                 _line_difference(out[columns[DIFFERENCE], z, y], gg, gd, even, kernels[NARROW])
+
+
+@compiled
+def tensor_lines_3d(image, kernels, columns, out, first, last):  # type: ignore[no-untyped-def]
+    """The structure tensor's eigenvalues; arguments as of `filter_lines_3d`.
+
+    A kernel of its own, as compiling takes as long as that of all other filters.
+    """
+    nz, ny, width = image.shape
+    low, high = max(first - 2, 0), min(last + 2, ny)
+    planes = np.empty((2, high - low + 4, width), np.float32)
+    lines = np.empty((6, width), np.float32)
+    products = np.empty((6, _RING, high - low, width), np.float32)
+    summed = np.empty((6, high - low, width), np.float32)
+    k = kernels[OUTER]
+    done = 0  # planes of products there are
+    for z in range(nz):
+        for plane in range(done, min(z + 3, nz)):
+            _plane_of_products(image, plane, (low, high), kernels, planes, lines, products, plane % _RING)
+        done = max(done, min(z + 3, nz))
+        a, b = mirrored(z - 2, nz) % _RING, mirrored(z - 1, nz) % _RING
+        c, d, e = z % _RING, mirrored(z + 1, nz) % _RING, mirrored(z + 2, nz) % _RING
+        for n in range(6):
+            p = products[n]
+            for y in range(high - low):
+                _even_of_lines(summed[n, y], p[a, y], p[b, y], p[c, y], p[d, y], p[e, y], k[0], k[1], k[2])
+        for y in range(first, last):
+            for n in range(6):
+                _even_across_part(lines[n], summed[n], y, ny, low, kernels[OUTER])
+            n = columns[TENSOR]
+            _line_tensor_3d(
+                out[n, z, y], out[n + 1, z, y], out[n + 2, z, y],
+                lines[0], lines[1], lines[2], lines[3], lines[4], lines[5], k,
+            )  # fmt: skip
