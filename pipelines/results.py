@@ -229,6 +229,8 @@ def own(one: dict) -> dict[str, float]:
 
 def row(name: str, amount: str, found: list[dict]) -> str:
     cells = [cell([r["dice"][column] for r in found if column in r["dice"]]) for column in COLUMNS]
+    if not found:
+        return f"| {name} | {amount} | {' | '.join(cells)} | {cell([])} |"
     pixels = statistics.mean(r["used_pixels"] for r in found)
     return f"| {name} | {amount} ({pixels:.0f}) | {' | '.join(cells)} | {verdict(found)} |"
 
@@ -267,7 +269,7 @@ def main() -> None:
     for name in options.pairs or known:
         if options.kept:
             kept = kept_results(name, options.runs)
-            rows += [row(name, amount, kept[amount]) for amount in AMOUNTS if amount in kept]
+            rows += [row(name, amount, kept.get(amount, [])) for amount in AMOUNTS]
             everything += [one for found in kept.values() for one in found]
             continue
         pair = known[name]
