@@ -132,7 +132,7 @@ def strangers_package(path: Path) -> Path:
 def test_an_enhancer_of_somebody_else(data: Data, tmp_path: Path) -> None:
     package = strangers_package(tmp_path / "stranger.zip")
     run = tmp_path / "run"
-    settings = data.target(package, features={"scales": [0.7, 1.6]})
+    settings = data.target(package, features={"scales": [0.7, 1.6]}, enhanced={"scales": [1]})
     adapt(settings, run)
     forest, enhanced = (
         open_volume(run / stage / "target0_raw.h5").read() for stage in ("target_forest", "enhanced")
