@@ -15,6 +15,7 @@ from results import AMOUNTS, HERE, Pair, pairs, under
 from torch import nn
 
 from shallow2deep.config import EnhancedSettings, RawData
+from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.io.volumes import open_volumes
 from shallow2deep.stages.data import open_raws
 from shallow2deep.stages.enhanced import enhance_at_scale, weighed_mean
@@ -24,15 +25,6 @@ SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
 SETTINGS = EnhancedSettings()
 SEVERAL = (SETTINGS.scales, SCALES)
 _IMAGES = 6
-
-
-def dice(maps: list[np.ndarray], truths: list[np.ndarray]) -> float:
-    hit = sum(np.count_nonzero((p > 0.5) & t) for p, t in zip(maps, truths, strict=True))
-    return (
-        2
-        * hit
-        / sum(np.count_nonzero(p > 0.5) + np.count_nonzero(t) for p, t in zip(maps, truths, strict=True))
-    )
 
 
 def at_scale(network: nn.Module, p: np.ndarray, scale: float) -> np.ndarray:
@@ -56,12 +48,12 @@ def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
             continue
         maps = forest_maps(run, pair, options.data)
         truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
-        cells = [dice([p[1] for p in maps], truths)]
+        cells = [pooled_score([p[1] for p in maps], truths)["dice"]]
         found = {scale: [at_scale(network, p[1], scale) for p in maps] for scale in SCALES}
         for scales in (*((scale,) for scale in SCALES), *SEVERAL):
             together = zip(*(found[scale] for scale in scales), strict=True)
             means = [weighed_mean(several, p[1])[-1] for several, p in zip(together, maps, strict=True)]
-            cells.append(dice(means, truths))
+            cells.append(pooled_score(means, truths)["dice"])
         yield f"| {name} | {amount} | {' | '.join(f'{cell:.3f}' for cell in cells)} |"
 
 

@@ -407,7 +407,7 @@ class EnhancedSettings(Settings):
         (0.5, 0.7, 1.0, 1.4),
         min_length=1,
         description="maps are resized by each of these factors, and the results averaged, those more that "
-        "agree with the forest; [1] takes a quarter of the time",
+        "agree with the forest; the four have 3.7 times the pixels of [1]",
     )
     device: str = "auto"
 

@@ -83,7 +83,7 @@ def enhance_at_scale(
 
 
 def weighed_mean(found: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
-    """The mean of enhanced maps, float32 `(outputs, y, x)`: more of those that agree with `p`."""
+    """The mean of enhanced maps `(outputs, y, x)`, weighed by how well each agrees with `p`."""
     if len(found) == 1:
         return found[0]
     weights = [_agreement(one[-1], p) ** 2 for one in found]
@@ -92,7 +92,8 @@ def weighed_mean(found: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
 
 def _agreement(p: np.ndarray, q: np.ndarray) -> float:
     """Dice of two probability maps, without thresholds; 1 if both are empty."""
-    return float((2 * np.vdot(p, q) + 1) / (p.sum() + q.sum() + 1))
+    shared, total = (p * q).sum(dtype=np.float64), p.sum(dtype=np.float64) + q.sum(dtype=np.float64)
+    return float((2 * shared + 1) / (total + 1))
 
 
 def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -27,6 +28,7 @@ from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import open_images
+from shallow2deep.stages.target import _compare_pixel_sizes
 from shallow2deep.stages.template import write_template
 
 
@@ -165,6 +167,17 @@ def test_scales_that_agree_with_the_forest_weigh_more() -> None:
     np.testing.assert_allclose(found[0, :, 30:], expected, atol=0.01)
     empty = enhance(_RightAtFullSize(), p * 0, EnhancedSettings(scales=(1.0, 1.0)), torch.device("cpu"))
     np.testing.assert_allclose(empty, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("pixel", "advice"), [(10, ""), (5, ""), (14, ""), (3, "[0.3]"), (20, "[2]")])
+def test_pixel_sizes_that_the_scales_do_not_reach(
+    pixel: float, advice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ModelSpec("enhancer", ("foreground",), features=4, depth=1, stem=1, voxel_size=(10.0, 10.0))
+    config, image = SimpleNamespace(enhanced=EnhancedSettings()), SimpleNamespace(voxel_size=(pixel, pixel))
+    _compare_pixel_sizes(config, model, image)
+    assert caplog.text.endswith(f"enhanced.scales={advice}\n" if advice else "")
+    assert bool(caplog.text) == bool(advice)
 
 
 @pytest.mark.slow
