@@ -61,6 +61,9 @@ def main() -> None:
             "ours": partial(compute_features, raw, spec, out=out),
             "bioimage_cpp": partial(with_bioimage_cpp, raw, spec),
         }
+        selection = [(one.name, one.scale, False) for one in spec.filters]
+        old = FeatureSpec.of_selection(selection, ndim, library="vigra")
+        engines["ours, as in ilastik 1.2"] = partial(compute_features, raw, old, out=out)
         if find_spec("fastfilters"):
             engines["fastfilters"] = partial(compute_features, raw, spec, "fastfilters", out=out)
         engines["ours"]()  # compiles, or loads what was compiled

@@ -43,7 +43,7 @@ def export_forest(forest: Forest, project: str | Path, out: str | Path) -> Path:
 def _check(forest: Forest, project: Project) -> None:
     spec = forest.spec
     known = [
-        FeatureSpec.of_selection(project.selection, spec.ndim, depth, spec.channels, not project.old)
+        FeatureSpec.of_selection(project.selection, spec.ndim, depth, spec.channels, project.filter_library)
         for depth in _THIN
     ]
     if spec not in known:

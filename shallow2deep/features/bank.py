@@ -15,6 +15,7 @@ from shallow2deep.features import kernels
 from shallow2deep.features.fastfilters_bank import fill_with_fastfilters
 from shallow2deep.features.kernel_taps import half_kernel
 from shallow2deep.features.spec import FILTERS, PRESMOOTHING_WINDOW, WINDOW, FeatureSpec, Filter, Part
+from shallow2deep.features.vigra_bank import fill_as_vigra
 from shallow2deep.io.memory import require_memory
 
 _COLUMN = {
@@ -59,7 +60,8 @@ def compute_features(
     Args:
         raw: `(*spatial)`, or `(C, *spatial)` where the spec has several channels; any real number type.
         spec: what to compute; its `ndim` is the number of spatial axes.
-        engine: "numba", our own; or "fastfilters", that package, where it is installed.
+        engine: "numba", our own; or "fastfilters", that package, where it is installed. Of specs whose
+            library is vigra there is one engine alone, our own, on one thread.
         threads: computed at the same time; the result is the same for any number.
         out: float32 `(F, *spatial)`, C-contiguous, to write into; new memory costs as much as the filters.
 
@@ -81,6 +83,8 @@ def compute_features(
     if engine not in ("numba", "fastfilters"):
         raise InputError(f'feature engine "{engine}" was asked for; there are numba and fastfilters')
     fill = partial(_fill, threads=threads) if engine == "numba" else fill_with_fastfilters
+    if spec.library == "vigra":
+        fill = fill_as_vigra
     for number, image in enumerate(channels):
         for part in spec.parts(number):
             if not part.in_2d:

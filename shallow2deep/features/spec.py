@@ -16,6 +16,7 @@ FILTERS = (
     "StructureTensorEigenvalues",
     "HessianOfGaussianEigenvalues",
 )
+LIBRARIES = ("fastfilters", "vigra")
 DEFAULT_SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 PRESMOOTHING_WINDOW = 3.5
 WINDOW = 2.0
@@ -50,12 +51,12 @@ class Filter:
     in_2d: bool = False
 
     @classmethod
-    def ilastik(cls, name: str, scale: float, in_2d: bool = False, swapped: bool = True) -> Self:
+    def ilastik(cls, name: str, scale: float, in_2d: bool = False, library: str = "fastfilters") -> Self:
         """A filter as ilastik derives it from its name and scale.
 
         ilastik smooths first and then filters at a sigma of at most 1, so that no kernel is wide. It asks
-        fastfilters for a structure tensor with gradients at sigma and smoothing at sigma / 2; the binding
-        swaps the two, and so do we. Up to ilastik 1.2 it did not: projects of that time need `swapped` False.
+        for a structure tensor with gradients at sigma and smoothing at sigma / 2; vigra computes that, but
+        the binding of fastfilters swaps the two, and so do we.
         """
         presmoothing = math.sqrt(scale**2 - 1) if scale > 1 else scale
         sigma = min(scale, 1.0)
@@ -63,16 +64,13 @@ class Filter:
             return cls(name, scale, presmoothing, (sigma, 0.66 * sigma), in_2d)
         if name == "StructureTensorEigenvalues":
             sigmas = (0.5 * sigma, sigma)
-            return cls(name, scale, presmoothing, sigmas if swapped else sigmas[::-1], in_2d)
+            return cls(name, scale, presmoothing, sigmas[::-1] if library == "vigra" else sigmas, in_2d)
         return cls(name, scale, presmoothing, (sigma,), in_2d)
 
     @property
     def title(self) -> str:
         """Name and scale, and what else tells it from others of the same name."""
-        old = self.name == "StructureTensorEigenvalues" and self.sigmas[0] > self.sigmas[1]
-        return (
-            f"{self.name}@{self.scale}{' as in ilastik 1.2' if old else ''}{' in 2D' if self.in_2d else ''}"
-        )
+        return f"{self.name}@{self.scale}{' in 2D' if self.in_2d else ''}"
 
     def size(self, ndim: int) -> int:
         """Number of features of one channel."""
@@ -130,6 +128,7 @@ class FeatureSpec:
         eigenvalue_order: of the features of one filter.
         border: how the image goes on beyond its edge.
         channels: of raw; each filter gives the features of all its channels, one after the other.
+        library: of which the results are met: "fastfilters", or "vigra", which ilastik used up to 1.2.
     """
 
     filters: tuple[Filter, ...]
@@ -141,6 +140,7 @@ class FeatureSpec:
     eigenvalue_order: str = "descending"
     border: str = "mirror without edge"
     channels: int = 1
+    library: str = "fastfilters"
 
     def __post_init__(self) -> None:
         self._check()
@@ -192,7 +192,7 @@ class FeatureSpec:
         ndim: int,
         depth: int | None = None,
         channels: int = 1,
-        swapped: bool = True,
+        library: str = "fastfilters",
     ) -> Self:
         """The filters that were chosen in ilastik, in the order of their features there.
 
@@ -201,7 +201,7 @@ class FeatureSpec:
             ndim: of the data, 2 or 3.
             depth: planes of a volume; in thin ones ilastik lets filters work plane by plane by itself.
             channels: of raw.
-            swapped: see `Filter.ilastik`.
+            library: see `FeatureSpec`.
 
         Raises:
             InputError: nothing chosen, or what is no filter of ilastik's.
@@ -213,10 +213,10 @@ class FeatureSpec:
             return ndim == 3 and (wanted or thin)
 
         filters = tuple(
-            Filter.ilastik(name, scale, flat(name, scale, wanted), swapped)
+            Filter.ilastik(name, scale, flat(name, scale, wanted), library)
             for name, scale, wanted in selection
         )
-        return cls(filters, ndim, channels=channels)
+        return cls(filters, ndim, channels=channels, library=library)
 
     def _check(self) -> None:
         if self.ndim not in (2, 3):
@@ -234,12 +234,15 @@ class FeatureSpec:
         known = (self.presmoothing_window, self.window, self.eigenvalue_order, self.border)
         if known != (PRESMOOTHING_WINDOW, WINDOW, "descending", "mirror without edge"):
             raise InputError(f"features by the conventions {known} cannot be computed; only ilastik's can")
+        if self.library not in LIBRARIES:
+            raise InputError(
+                f'features as of "{self.library}" were asked for; there are {" and ".join(LIBRARIES)}'
+            )
         for one in self.filters:
             if (
                 one.name not in FILTERS
                 or not 0.1 <= one.scale <= _LARGEST_SCALE
-                or one
-                not in (Filter.ilastik(one.name, one.scale, one.in_2d, swapped) for swapped in (True, False))
+                or one != Filter.ilastik(one.name, one.scale, one.in_2d, self.library)
                 or type(one.in_2d) is not bool
                 or (one.in_2d and self.ndim == 2)
             ):
@@ -282,10 +285,11 @@ class FeatureSpec:
         return parts
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON; what is the rule (one channel, not in 2D) is left out."""
+        """As plain values, for JSON; what is the rule (one channel, fastfilters, not in 2D) is left out."""
         values = asdict(self)
-        if self.channels == 1:
-            del values["channels"]
+        for key, rule in (("channels", 1), ("library", "fastfilters")):
+            if values[key] == rule:
+                del values[key]
         for one in values["filters"]:
             if not one["in_2d"]:
                 del one["in_2d"]
@@ -313,7 +317,7 @@ class FeatureSpec:
         """What `other` has different, as half a sentence, or None if the two are equal."""
         if self == other:
             return None
-        for key in ("ndim", "channels", "offset", "scale"):
+        for key in ("ndim", "channels", "offset", "scale", "library"):
             if getattr(self, key) != getattr(other, key):
                 return f"{key} {getattr(self, key)} and {getattr(other, key)}"
         only = [sorted(set(a.names) - set(b.names)) for a, b in ((self, other), (other, self))]

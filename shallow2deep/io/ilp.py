@@ -83,8 +83,13 @@ class Project:
 
     @property
     def old(self) -> bool:
-        """Saved by ilastik 1.2 or before: labels have their channel last, the structure tensor differs."""
+        """Saved by ilastik 1.2 or before: labels have their channel last."""
         return _is_old(self.version)
+
+    @property
+    def filter_library(self) -> str:
+        """By which ilastik of that version computes features."""
+        return "vigra" if self.old else "fastfilters"
 
     def label_counts(self, lane: Lane) -> Counter[int]:
         """Painted pixels of each label."""

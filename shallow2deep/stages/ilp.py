@@ -83,7 +83,7 @@ def spec_of(project: Project, volume: Volume) -> FeatureSpec:
         raise InputError(f"{project.path}: no features are chosen; choose some in ilastik, and save")
     channels = volume.shape[0] if "c" in volume.axes else 1
     depth = volume.spatial_shape[0] if volume.ndim == 3 else None
-    return FeatureSpec.of_selection(project.selection, volume.ndim, depth, channels, not project.old)
+    return FeatureSpec.of_selection(project.selection, volume.ndim, depth, channels, project.filter_library)
 
 
 def project_forest(project: Project, spec: FeatureSpec, order: Sequence[int] | None = None) -> Forest:

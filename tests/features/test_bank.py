@@ -70,21 +70,6 @@ def test_channels_and_planes_by_the_rules(ndim: int, channels: int, in_2d: set[f
     np.testing.assert_allclose(by_torch, expected, atol=3e-4)
 
 
-@pytest.mark.parametrize("shape", [(30, 40), (9, 30, 40)])
-def test_the_structure_tensor_of_ilastik_1_2(shape: tuple[int, ...]) -> None:
-    chosen = [("StructureTensorEigenvalues", scale, False) for scale in (0.7, 1.0, 3.5)]
-    spec = FeatureSpec.of_selection(chosen, len(shape), swapped=False)
-    raw = np.random.default_rng(0).random(shape, np.float32)
-    expected = reference(raw, spec)
-    np.testing.assert_allclose(compute_features(raw, spec, threads=3), expected, atol=1e-5)
-    np.testing.assert_allclose(
-        compute_features_torch(torch.from_numpy(raw), spec).numpy(), expected, atol=1e-5
-    )
-    now = FeatureSpec.of_selection(chosen, len(shape))
-    assert "ilastik 1.2" in str(now.difference(spec))
-    assert abs(compute_features(raw, now) - expected).max() > 1e-3
-
-
 @pytest.mark.parametrize("shape", [(70, 90), (20, 30, 40)])
 def test_parts_and_threads_change_no_bit(shape: tuple[int, ...]) -> None:
     raw = np.random.default_rng(0).random(shape, np.float32)
