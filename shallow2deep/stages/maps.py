@@ -11,7 +11,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.io.formats import open_stored, split_name
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.stored import reading
-from shallow2deep.io.volumes import Volume, members, open_volume
+from shallow2deep.io.volumes import Volume, members, open_frames
 from shallow2deep.stages.images import Image
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
@@ -32,17 +32,17 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np
             f"probabilities stand in for a forest of two classes, but there are {config.classes}"
         )
     names = [member for name in config.target.probabilities for member in members(name)]
-    if len(names) != len(images):
-        raise InputError(
-            f"{len(images)} raw images but {len(names)} probability maps came; give one for each"
-        )
-    maps = []
-    for name, image in zip(_in_order(names, images), images, strict=True):
-        volume = _open_map(name, image, config)
-        parts = volume.planes() if image.stacked else [volume]
-        if len(parts) != len(image.parts):
-            raise InputError(f"{name}: maps are given for whole volumes; leave out slices")
-        maps += parts
+    maps: list[Volume] = []
+    without = list(images)
+    for name in _in_order(names, images):
+        frames = _frames(name, without[0], series=len(names) < len(images)) if without else []
+        if not 1 <= len(frames) <= len(without):
+            raise _unequal(names, images)
+        for volume, image in zip(frames, without, strict=False):
+            maps += _parts(volume, name, image, config)
+        del without[: len(frames)]
+    if without:
+        raise _unequal(names, images)
     _check_values(maps)
     _check_against_strokes(maps, strokes)
     return maps
@@ -53,9 +53,9 @@ def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     stems = [split_name(name)[0].stem for name in names]
     for keys in ([image.name for image in images], [image.file.stem for image in images]):
         found = [[name for name, stem in zip(names, stems, strict=True) if stem.startswith(k)] for k in keys]
-        matched = [fitting[0] for fitting in found if len(fitting) == 1]
-        if len(set(matched)) == len(names):
-            return matched
+        matched = dict.fromkeys(fitting[0] for fitting in found if len(fitting) == 1)
+        if len(matched) == len(names):
+            return list(matched)
     return names
 
 
@@ -90,28 +90,50 @@ def _not_probabilities(volume: Volume, low: float, high: float) -> InputError:
     )
 
 
-def _open_map(name: str, image: Image, config: AdaptConfig) -> Volume:
+def _unequal(names: Sequence[str], images: Sequence[Image]) -> InputError:
+    return InputError(
+        f"{len(images)} raw images but {len(names)} probability maps came; give one for each, or one for "
+        "each time series"
+    )
+
+
+def _frames(name: str, image: Image, series: bool) -> list[Volume]:
+    """The maps in a file, one for each time point; a z axis of size 1 is left out if the image has none.
+
+    Args:
+        series: whether there may be several time points.
+    """
     shape = image.whole.spatial_shape
-    volume = open_volume(name, _axes(name, shape))
-    if volume.spatial_shape != shape:
+    frames = open_frames(name, _axes(name, shape, series), own_axes=True)
+    if len(shape) == 2 and all(frame.ndim == 3 and frame.spatial_shape[0] == 1 for frame in frames):
+        return [frame.planes()[0] for frame in frames]
+    return frames
+
+
+def _parts(volume: Volume, name: str, image: Image, config: AdaptConfig) -> list[Volume]:
+    """The foreground's map of each part of an image."""
+    if volume.spatial_shape != image.whole.spatial_shape:
         raise InputError(
-            f"{name} has shape {volume.shape} but its raw image {shape}; give maps of the raw images"
+            f"{volume.name} has shape {volume.shape} but its raw image {image.whole.spatial_shape}; give the "
+            "maps of the raw images"
         )
-    if "c" not in volume.axes:
-        return volume
-    return volume.channel(_channel(name, volume.shape[0], config))
+    if "c" in volume.axes:
+        volume = volume.channel(_channel(name, volume.shape[0], config))
+    parts = volume.planes() if image.stacked else [volume]
+    if len(parts) != len(image.parts):
+        raise InputError(f"{volume.name}: maps are given for whole volumes; leave out slices")
+    return parts
 
 
-def _axes(name: str, shape: tuple[int, ...]) -> str | None:
-    """The file's own axes, or those by which its shape is that of the raw image and a channel."""
-    stored = open_stored(name)
-    if stored.axes and len(stored.axes) == len(stored.shape):
-        return None
-    spatial = "zyx"[-len(shape) :]
-    fitting = {(*shape, *stored.shape[len(shape) :]): spatial + "c", stored.shape[:1] + shape: "c" + spatial}
-    if stored.shape == shape:
-        return spatial
-    return fitting.get(stored.shape)
+def _axes(name: str, shape: tuple[int, ...], series: bool) -> str:
+    """Of a file that states none: those by which it holds maps of raw images of this shape, else ""."""
+    stored, spatial = open_stored(name).shape, "zyx"[-len(shape) :]
+    sizes = dict(zip(spatial, shape, strict=True))
+    for time in ("t", "") if series else ("",):
+        for axes in (time + spatial, f"{time}c{spatial}", f"{time}{spatial}c"):
+            if len(axes) == len(stored) and stored == tuple(map(sizes.get, axes, stored)):
+                return axes
+    return ""
 
 
 def _channel(name: str, count: int, config: AdaptConfig) -> int:

@@ -330,6 +330,33 @@ def test_maps_are_matched_by_name(source_run: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(foreground(tmp_path / "run", lane), given, atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["as ilastik writes it", "without axes"])
+def test_maps_of_time_series(form: str, source_run: Path, tmp_path: Path) -> None:
+    lanes, expected = [], []
+    for name, seeds in (("b", (200, 201)), ("a", (202, 203, 204))):
+        raws, strokes = map(np.stack, zip(*map(painted, seeds), strict=True))
+        np.save(tmp_path / f"{name}.npy", raws)
+        lanes.append((f"{name}.npy", "tyxc", strokes[..., None]))
+        p = np.stack([(strokes == 1) * 0.8 + 0.1, (strokes != 1) * 0.8 + 0.1], -1).astype(np.float32)
+        expected += list(p[..., 0])
+        if form == "without axes":
+            np.save(tmp_path / f"{name}_Probabilities.npy", p)
+            continue
+        with h5py.File(tmp_path / f"{name}_Probabilities.h5", "w") as file:
+            file["exported_data"] = p[:, None]
+            tags = {"axes": [{"key": a} for a in "tzyxc"]}
+            file["exported_data"].attrs["axistags"] = json.dumps(tags)
+    project = write_project(tmp_path / "p.ilp", lanes, ("disc", "ground"))
+    target = {"ilp": str(project), "background": "ground", "probabilities": f"{tmp_path}/*_Probabilities.*"}
+    adapt(config(source_run, target | {"channel": "disc"}), tmp_path / "run")
+    names = ["lane_0_t0", "lane_0_t1", "lane_1_t0", "lane_1_t1", "lane_1_t2"]
+    for name, p in zip(names, expected, strict=True):
+        np.testing.assert_allclose(foreground(tmp_path / "run", name), p, atol=1e-6)
+    one = next(tmp_path.glob("a_Probabilities.*"))
+    with pytest.raises(InputError, match="5 raw images but 1 probability maps"):
+        adapt(config(source_run, target | {"channel": 0, "probabilities": str(one)}), tmp_path / "other")
+
+
 def test_labels_are_no_probabilities(flat: Path, source_run: Path, tmp_path: Path) -> None:
     for n in range(2):
         np.save(tmp_path / f"{n}.npy", painted(200 + n)[1] + 1)
