@@ -157,5 +157,6 @@ def _presmoothed(image: np.ndarray, smooth: np.ndarray, in_parts: _InParts) -> n
     along = np.empty_like(image)
     flat = (len(image), -1)
     in_parts(len(image), kernels.smooth_planes_along, image.reshape(flat), half, along.reshape(flat))
-    in_parts(len(image), kernels.smooth_planes, along, half, out)
+    for plane, target in zip(along, out, strict=True):
+        in_parts(len(plane), kernels.smooth_lines, plane, half, target)
     return out

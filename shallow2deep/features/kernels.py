@@ -85,7 +85,8 @@ def smooth_lines(source, kernel, out, first, last):  # type: ignore[no-untyped-d
     width, reach = source.shape[1], len(kernel) - 1
     buffer = np.empty(width + 2 * reach, np.float32)
     for y in range(first, last):
-        _smooth_along(source, y, 0, kernel, buffer[reach : reach + width])
+        # a literal 0 would be compiled for itself
+        _smooth_along(source, y, np.int64(0), kernel, buffer[reach : reach + width])
         _mirror_ends(buffer, width, reach)
         target = out[y, PAD : PAD + width]
         _start(target, buffer[reach:], kernel[0])
@@ -100,13 +101,6 @@ def smooth_lines(source, kernel, out, first, last):  # type: ignore[no-untyped-d
                 kernel[n + 1],
             )
         _mirror_ends(out[y], width, PAD)
-
-
-@compiled
-def smooth_planes(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
-    """As `smooth_lines`, for whole planes `first` to `last` of a volume."""
-    for z in range(first, last):
-        smooth_lines(source[z], kernel, out[z], 0, source.shape[1])
 
 
 @compiled
