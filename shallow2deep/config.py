@@ -341,7 +341,7 @@ class EnhancerTrainConfig(Settings):
     )
     package: PackageSettings = PackageSettings()
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
-    jobs: Jobs = Field(-1, description="forests grown at the same time; -1: one per core")
+    jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

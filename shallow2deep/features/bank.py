@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.features import kernels
 from shallow2deep.features.fastfilters_bank import fill_with_fastfilters
@@ -18,6 +19,7 @@ from shallow2deep.features.spec import FILTERS, PRESMOOTHING_WINDOW, WINDOW, Fea
 from shallow2deep.features.vigra_bank import fill_as_vigra
 from shallow2deep.io.memory import require_memory
 
+_Fill = Callable[[np.ndarray, Part, np.ndarray], None]
 _COLUMN = {
     "GaussianSmoothing": kernels.SMOOTHING,
     "LaplacianOfGaussian": kernels.LAPLACE,
@@ -48,14 +50,18 @@ def _group_kernels(group: list[Filter], window: float) -> np.ndarray:
     return out
 
 
+MARGIN = kernels.PAD  # the filters reach no farther on the presmoothed image
+
+
 def compute_features(
     raw: np.ndarray,
     spec: FeatureSpec,
     engine: str = "numba",
     threads: int = 1,
     out: np.ndarray | None = None,
+    inner: Window | None = None,
 ) -> np.ndarray:
-    """The filter bank of an image.
+    """The filter bank of an image, or of a window of it.
 
     Args:
         raw: `(*spatial)`, or `(C, *spatial)` where the spec has several channels; any real number type.
@@ -63,38 +69,65 @@ def compute_features(
         engine: "numba", our own; or "fastfilters", that package, where it is installed. Of specs whose
             library is vigra there is one engine alone, our own, on one thread.
         threads: computed at the same time; the result is the same for any number.
-        out: float32 `(F, *spatial)`, C-contiguous, to write into; new memory costs as much as the filters.
+        out: float32, C-contiguous: memory to compute in, as new one costs as much as the filters;
+            `spec.n_features` values a pixel, with `inner` of those up to `MARGIN` around it, too.
+        inner: over the spatial axes, the window whose features are wanted, as if cut out of all.
 
     Returns:
-        float32 `(F, *spatial)`, in the order of `spec.names`.
+        float32 `(F, *spatial)`, in the order of `spec.names`; with `inner`, a view of its shape.
 
     Raises:
         InputError: the wrong number of axes, an empty or not real-valued image, an unknown or missing engine.
     """
     channels = _checked(raw, spec)
-    shape = (spec.n_features, *channels.shape[1:])
-    if out is None:
-        require_memory(4 * math.prod(shape), "the features of an image")
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-        raise InputError(
-            f"out of shape {out.shape} and type {out.dtype} does not hold {spec.n_features} features"
-        )
+    shape = channels.shape[1:]
+    if threads < 1:
+        raise InputError(f"{threads} threads were asked for; give 1 or more")
     if engine not in ("numba", "fastfilters"):
         raise InputError(f'feature engine "{engine}" was asked for; there are numba and fastfilters')
-    fill = partial(_fill, threads=threads) if engine == "numba" else fill_with_fastfilters
+    inner = inner or tuple(slice(0, n) for n in shape)
+    region = tuple(
+        slice(max(s.start - MARGIN, 0), min(s.stop + MARGIN, n)) for s, n in zip(inner, shape, strict=True)
+    )
+    place = _memory(spec, region, out)
+    fill = (
+        partial(_fill, threads=threads) if engine == "numba" else partial(_fill_whole, fill_with_fastfilters)
+    )
     if spec.library == "vigra":
-        fill = fill_as_vigra
+        fill = partial(_fill_whole, fill_as_vigra)
     for number, image in enumerate(channels):
         for part in spec.parts(number):
             if not part.in_2d:
-                fill(image, part, out)
+                fill(image, part, region, place)
                 continue
-            buffer = np.empty((len(part.places), *image.shape[1:]), np.float32)
-            for z, plane in enumerate(image):
-                fill(plane, replace(part, starts=part.starts_in_buffer), buffer)
-                out[part.places, z] = buffer
-    return out
+            buffer = np.empty((len(part.places), *place.shape[2:]), np.float32)
+            for z, plane in enumerate(image[region[0]]):
+                fill(plane, replace(part, starts=part.starts_in_buffer), region[1:], buffer)
+                place[part.places, z] = buffer
+    local = (slice(i.start - r.start, i.stop - r.start) for i, r in zip(inner, region, strict=True))
+    return place[(slice(None), *local)]
+
+
+def _memory(spec: FeatureSpec, region: Window, out: np.ndarray | None) -> np.ndarray:
+    """Memory for the features of a region, `(F, *spatial)`: the given one if there is one."""
+    shape = (spec.n_features, *(s.stop - s.start for s in region))
+    size = math.prod(shape)
+    if out is None:
+        require_memory(4 * size, "the features of an image")
+        return np.empty(shape, np.float32)
+    if out.size < size or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise InputError(
+            f"out of shape {out.shape} and type {out.dtype} does not hold {spec.n_features} features"
+        )
+    return out.reshape(-1)[:size].reshape(shape)
+
+
+def _fill_whole(fill: _Fill, image: np.ndarray, part: Part, region: Window, out: np.ndarray) -> None:
+    """By an engine that knows no regions."""
+    require_memory(4 * len(part.places) * image.size, "the features of a block")
+    whole = np.empty((len(part.places), *image.shape), np.float32)
+    fill(image, replace(part, starts=part.starts_in_buffer), whole)
+    out[part.places] = whole[(slice(None), *region)]
 
 
 def _checked(raw: np.ndarray, spec: FeatureSpec) -> np.ndarray:
@@ -113,7 +146,8 @@ def _checked(raw: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     return image
 
 
-def _fill(image: np.ndarray, part: Part, out: np.ndarray, threads: int) -> None:
+def _fill(image: np.ndarray, part: Part, region: Window, out: np.ndarray, threads: int) -> None:
+    """By our own kernels; only the region is presmoothed and filtered."""
     columns: dict[float, np.ndarray] = {}
     groups: dict[float, list[Filter]] = {}
     for one, start in zip(part.filters, part.starts, strict=True):
@@ -125,11 +159,12 @@ def _fill(image: np.ndarray, part: Part, out: np.ndarray, threads: int) -> None:
         in_parts = _InParts(pool, threads)
         for scale, group in groups.items():
             smooth = half_kernel(group[0].presmoothing, 0, PRESMOOTHING_WINDOW)
-            smoothed = _presmoothed(image, smooth, in_parts)
+            smoothed = _presmoothed(image, smooth, region, in_parts)
             taps = _group_kernels(group, WINDOW)
-            in_parts(image.shape[-2], filter_lines, smoothed, taps, columns[scale], out)
+            lines = smoothed.shape[-2]
+            in_parts(lines, filter_lines, smoothed, taps, columns[scale], out)
             if part.ndim == 3 and columns[scale][kernels.TENSOR] >= 0:
-                in_parts(image.shape[-2], kernels.tensor_lines_3d, smoothed, taps, columns[scale], out)
+                in_parts(lines, kernels.tensor_lines_3d, smoothed, taps, columns[scale], out)
 
 
 @dataclass(frozen=True)
@@ -139,24 +174,26 @@ class _InParts:
     pool: ThreadPoolExecutor
     threads: int
 
-    def __call__(self, size: int, function: Callable[..., Any], *arguments: np.ndarray) -> None:
+    def __call__(self, size: int, function: Callable[..., Any], *arguments: np.ndarray | int) -> None:
         bounds = np.linspace(0, size, min(self.threads, size) + 1).astype(int).tolist()
         started = [self.pool.submit(function, *arguments, *span) for span in pairwise(bounds)]
         for one in started:
             one.result()
 
 
-def _presmoothed(image: np.ndarray, smooth: np.ndarray, in_parts: _InParts) -> np.ndarray:
-    """The image smoothed, with mirrored pixels at the ends of its lines."""
+def _presmoothed(image: np.ndarray, smooth: np.ndarray, region: Window, in_parts: _InParts) -> np.ndarray:
+    """A region of the image smoothed, with mirrored pixels at the ends of its lines."""
     half = np.zeros(len(smooth) // 2 * 2 + 1, np.float32)
     half[: len(smooth)] = smooth
-    out = np.empty((*image.shape[:-1], image.shape[-1] + 2 * kernels.PAD), np.float32)
+    sizes = [s.stop - s.start for s in region]
+    top, left = region[-2].start, region[-1].start
+    out = np.empty((*sizes[:-1], sizes[-1] + 2 * kernels.PAD), np.float32)
     if image.ndim == 2:
-        in_parts(len(image), kernels.smooth_lines, image, half, out)
+        in_parts(len(out), kernels.smooth_lines, image, half, top, left, out)
         return out
-    along = np.empty_like(image)
-    flat = (len(image), -1)
-    in_parts(len(image), kernels.smooth_planes_along, image.reshape(flat), half, along.reshape(flat))
+    along = np.empty((len(out), *image.shape[1:]), np.float32)
+    planes, smoothed = image.reshape(len(image), -1), along.reshape(len(along), -1)
+    in_parts(len(along), kernels.smooth_planes_along, planes, half, region[0].start, smoothed)
     for plane, target in zip(along, out, strict=True):
-        in_parts(len(plane), kernels.smooth_lines, plane, half, target)
+        in_parts(len(target), kernels.smooth_lines, plane, half, top, left, target)
     return out

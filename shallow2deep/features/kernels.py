@@ -80,36 +80,47 @@ def _smooth_along(source, i, first, kernel, out):  # type: ignore[no-untyped-def
 
 
 @compiled
-def smooth_lines(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
-    """Lines `first` to `last` of a plane smoothed along both axes, from `(y, x)` to `(y, PAD + x + PAD)`."""
-    width, reach = source.shape[1], len(kernel) - 1
+def smooth_lines(source, kernel, top, left, out, first, last):  # type: ignore[no-untyped-def]
+    """A window of a plane, smoothed along both axes, with mirrored pixels at the ends of its lines.
+
+    Args:
+        source: the plane `(y, x)`.
+        top, left: where the window starts.
+        out: `(y, PAD + x + PAD)` of the window; its lines `first` to `last` are filled.
+    """
+    width, reach, inner = source.shape[1], len(kernel) - 1, out.shape[1] - 2 * PAD
     buffer = np.empty(width + 2 * reach, np.float32)
     for y in range(first, last):
         # a literal 0 would be compiled for itself
-        _smooth_along(source, y, np.int64(0), kernel, buffer[reach : reach + width])
+        _smooth_along(source, top + y, np.int64(0), kernel, buffer[reach : reach + width])
         _mirror_ends(buffer, width, reach)
-        target = out[y, PAD : PAD + width]
-        _start(target, buffer[reach:], kernel[0])
+        target, start = out[y, PAD : PAD + inner], reach + left
+        _start(target, buffer[start:], kernel[0])
         for n in range(1, len(kernel), 2):
             _accumulate(
                 target,
-                buffer[reach - n :],
-                buffer[reach + n :],
+                buffer[start - n :],
+                buffer[start + n :],
                 kernel[n],
-                buffer[reach - n - 1 :],
-                buffer[reach + n + 1 :],
+                buffer[start - n - 1 :],
+                buffer[start + n + 1 :],
                 kernel[n + 1],
             )
-        _mirror_ends(out[y], width, PAD)
+        _mirror_ends(out[y], inner, PAD)
 
 
 @compiled
-def smooth_planes_along(source, kernel, out, first, last):  # type: ignore[no-untyped-def]
-    """Planes `first` to `last` of `(z, pixels)` smoothed along z, piece by piece for the cache."""
+def smooth_planes_along(source, kernel, front, out, first, last):  # type: ignore[no-untyped-def]
+    """Planes of `(z, pixels)` smoothed along z, piece by piece for the cache.
+
+    Args:
+        front: the plane of `source` that the first of `out` stands for.
+        out: its planes `first` to `last` are filled.
+    """
     piece = 2048
     for start in range(0, source.shape[1], piece):
         for z in range(first, last):
-            _smooth_along(source, z, start, kernel, out[z, start : start + piece])
+            _smooth_along(source, front + z, start, kernel, out[z, start : start + piece])
 
 
 @part

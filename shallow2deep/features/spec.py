@@ -81,7 +81,7 @@ class Filter:
     @property
     def radius(self) -> int:
         """Pixels around a pixel that its features depend on."""
-        widths = [kernel_radius(sigma, WINDOW) for sigma in self.sigmas]
+        widths = [max(kernel_radius(sigma, WINDOW), 1) for sigma in self.sigmas]  # vigra's are never 0
         own = sum(widths) if self.name == "StructureTensorEigenvalues" else max(widths)
         return kernel_radius(self.presmoothing, PRESMOOTHING_WINDOW) + own
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shallow2deep.errors import InputError
 from shallow2deep.features.kernel_taps import half_kernel
 from shallow2deep.features.spec import PRESMOOTHING_WINDOW, WINDOW, FeatureSpec, Filter
 
@@ -20,10 +21,17 @@ def compute_features_torch(raw: Tensor, spec: FeatureSpec) -> Tensor:
 
     Returns:
         float32 `(F, *spatial)`, in the order of `spec.names`.
+
+    Raises:
+        InputError: the wrong number of axes or channels, or no real numbers.
     """
-    channels = (raw.float() - spec.offset) / spec.scale
-    if channels.ndim == spec.ndim:
-        channels = channels[None]
+    channels = raw[None] if raw.ndim == spec.ndim else raw
+    if channels.ndim != spec.ndim + 1 or len(channels) != spec.channels or raw.is_complex():
+        raise InputError(
+            f"raw of shape {tuple(raw.shape)} and type {raw.dtype} was given, but the features are of "
+            f"{spec.ndim} axes and {spec.channels} channels; give one such image"
+        )
+    channels = (channels.float() - spec.offset) / spec.scale
     out = torch.empty((spec.n_features, *channels.shape[1:]), device=channels.device)
     for number, image in enumerate(channels):
         for part in spec.parts(number):

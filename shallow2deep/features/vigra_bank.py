@@ -12,7 +12,6 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numba import njit
 
-from shallow2deep.features.kernel_taps import half_kernel
 from shallow2deep.features.spec import PRESMOOTHING_WINDOW, WINDOW, Filter, Part, kernel_radius
 
 
@@ -46,11 +45,16 @@ def _apply(image: np.ndarray, one: Filter) -> np.ndarray:
 def _smoothed(
     image: np.ndarray, sigma: float, window: float = WINDOW, total: type[np.floating] = np.float64
 ) -> np.ndarray:
-    half = half_kernel(sigma, 0, window)
-    kernel = np.concatenate([half[:0:-1], half])
+    x = np.arange(-_radius(sigma, window), _radius(sigma, window) + 1)
+    kernel = np.exp(-(x**2) / (2 * sigma**2))
+    kernel /= kernel.sum()
     for axis in range(image.ndim)[::-1]:
         image = _along(image, kernel, axis, total)
     return image
+
+
+def _radius(sigma: float, window: float) -> int:
+    return max(kernel_radius(sigma, window), 1)
 
 
 def _derivative(image: np.ndarray, sigma: float, *along: int) -> np.ndarray:
@@ -90,7 +94,7 @@ def _weighted_sums(lines, kernel, step, total, out):  # type: ignore[no-untyped-
 @cache
 def _float_kernel(sigma: float, order: int) -> np.ndarray:
     """A whole kernel as vigra's `Kernel1D<float>` makes it, which rounds after each step."""
-    radius = max(kernel_radius(sigma, WINDOW), 1)
+    radius = _radius(sigma, WINDOW)
     x = np.arange(-radius, radius + 1, dtype=np.float32)
     width = float(np.float32(sigma))
     cube = float(np.float32(width * width)) * width

@@ -154,8 +154,8 @@ def stroke_features(
             chosen = labels[block.inner]
             if not chosen.any():
                 continue
-            features = compute_features(raw[(*channels, *block.outer)], spec, engine)
-            features = features[(slice(None), *block.local)]
+            part = raw[(*channels, *block.outer)]
+            features = compute_features(part, spec, engine, inner=block.local)
             x.append(features[:, chosen > 0].T)
             y.append(chosen[chosen > 0].astype(np.int64) - 1)
     return np.concatenate(x), np.concatenate(y)

@@ -18,6 +18,7 @@ from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import Image, map_path
 from shallow2deep.stages.models import load_enhancer
+from shallow2deep.stages.parallel import threads_each
 from shallow2deep.stages.probabilities import Moments
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -104,7 +105,13 @@ def predictor(
             "make their maps there, too, and give them to adapt as probabilities"
         )
     forest = Forest.load(run / FOREST / "forest.npz")
-    to_map = partial(predict_probabilities, forest, device=str(device), engine=config.engine)
+    to_map = partial(
+        predict_probabilities,
+        forest,
+        device=str(device),
+        engine=config.engine,
+        threads=threads_each(config.jobs),
+    )
     if name == FOREST:
         return Predictor(to_map, list(config.classes), forest.spec.ndim)
     enhancer, model = load_enhancer(run / ENHANCED, trust)

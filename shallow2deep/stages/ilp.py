@@ -18,6 +18,7 @@ from shallow2deep.io.volumes import Volume, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.images import Image, image_of, refuse_overwriting
+from shallow2deep.stages.parallel import threads_each
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def predict_project(
     }
     for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
         forest = forests[spec_of(project, volume)]
-        p = predict_probabilities(forest, volume.read(), engine=engine)
+        p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
         write_probabilities(target, p, forest.classes, volume.voxel_size)
     return targets
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.engine import check_stop, stop_requested
@@ -30,3 +30,8 @@ def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, descri
     for _ in progress_bar(done, total=len(items), desc=description):
         pass
     check_stop()
+
+
+def threads_each(jobs: int, items: int = 1) -> int:
+    """Threads for each of the items at work, so that all jobs are busy where items are few."""
+    return max(1, effective_n_jobs(jobs) // max(1, items))

@@ -151,8 +151,8 @@ def _fill(
     )
     local = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
     for level in sorted({level for _, level in forests}):
-        features = compute_features(image.noisy(outer, level, rng), source.spec, engine)
-        features = np.ascontiguousarray(features[(slice(None), *local)])
+        features = compute_features(image.noisy(outer, level, rng), source.spec, engine, inner=local)
+        features = np.ascontiguousarray(features)
         for n, (forest, own) in enumerate(forests):
             if own == level:
                 p = predict_features(forest, features)[1:]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from shallow2deep.stages.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
 from shallow2deep.stages.images import Image, map_path
 from shallow2deep.stages.models import load_enhancer
+from shallow2deep.stages.parallel import threads_each
 from shallow2deep.stages.probabilities import Moments
 from shallow2deep.stages.target import Target
 from shallow2deep.stages.target_forest import grown
@@ -84,13 +85,15 @@ def _consensus_maps(
     count = config.segmentor.confidence.forests if any(s.any() for s in target.strokes) else 1
     others = [grown(config, target, number) for number in range(1, count)]
     last: dict[str, list[np.ndarray]] = {}
+    threads = threads_each(config.jobs)
+    predict = partial(predict_probabilities, device=device, engine=config.engine, threads=threads)
 
     def of_volume(image: Image) -> list[np.ndarray]:
         """By the other forests, of all of a volume; kept for its next plane."""
         if image.name not in last:
             last.clear()
             raw = image.whole.read()
-            last[image.name] = [predict_probabilities(f, raw, device, config.engine) for f in others]
+            last[image.name] = [predict(f, raw) for f in others]
         return last[image.name]
 
     def maps(number: int) -> Iterator[np.ndarray]:
@@ -100,7 +103,7 @@ def _consensus_maps(
             yield from (p[:, z] for p in of_volume(image))
         else:
             raw = image.parts[z].read()
-            yield from (predict_probabilities(f, raw, device, config.engine) for f in others)
+            yield from (predict(f, raw) for f in others)
 
     return maps
 

@@ -13,7 +13,7 @@ from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.engine import Stage
 from shallow2deep.stages.images import Image, map_path, save_map
 from shallow2deep.stages.maps import as_probabilities
-from shallow2deep.stages.parallel import in_parallel
+from shallow2deep.stages.parallel import in_parallel, threads_each
 from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
 
@@ -28,12 +28,14 @@ def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
         forest = target.forest or grown(config, target)
         forest.save(folder / "forest.npz")
 
-        def predict(image: Image) -> None:
-            apply = partial(predict_probabilities, forest, device=device, engine=config.engine)
-            save_map(folder, image, image.predict(apply, forest.spec.ndim), config.classes)
-
         missing = [image for image in target.images if not map_path(folder, image).exists()]
         jobs = config.jobs if device == "cpu" else 1  # a GPU is kept busy by one
+        threads = threads_each(jobs, len(missing))
+        apply = partial(predict_probabilities, forest, device=device, engine=config.engine, threads=threads)
+
+        def predict(image: Image) -> None:
+            save_map(folder, image, image.predict(apply, forest.spec.ndim), config.classes)
+
         in_parallel(predict, missing, jobs, "forest maps")
 
     settings = {

@@ -83,6 +83,29 @@ def test_parts_and_threads_change_no_bit(shape: tuple[int, ...]) -> None:
     assert np.array_equal(part[inner], whole[outer])
 
 
+@settings(max_examples=40)
+@given(
+    st.sampled_from([(40, 50), (1, 60), (14, 20, 17), (3, 1, 30)]),
+    st.booleans(),
+    st.sampled_from(["fastfilters", "vigra"]),
+    st.data(),
+)
+def test_a_window_is_cut_out_of_all(
+    shape: tuple[int, ...], in_2d: bool, library: str, data: st.DataObject
+) -> None:
+    """With memory that is too large, and of several channels."""
+    chosen = [(name, s, in_2d and s == 1.6) for name in FILTERS for s in (0.7, 1.6, 5.0)]
+    spec = FeatureSpec.of_selection(chosen, len(shape), channels=2, library=library)
+    raw = np.random.default_rng(0).random((2, *shape), np.float32)
+    starts = [data.draw(st.integers(0, n - 1)) for n in shape]
+    inner = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip(starts, shape, strict=True))
+    expected = compute_features(raw, spec)
+    memory = np.empty(expected.size + 9, np.float32)
+    found = compute_features(raw, spec, threads=2, out=memory, inner=inner)
+    assert np.array_equal(found, expected[(slice(None), *inner)])
+    assert np.shares_memory(found, memory)
+
+
 @pytest.mark.parametrize("dtype", ["u1", ">u2", "i4", "f8", ">f4", "?"])
 def test_any_number_type_and_layout(dtype: str) -> None:
     raw = np.random.default_rng(0).integers(0, 2, (30, 40)).astype(dtype)
@@ -90,7 +113,7 @@ def test_any_number_type_and_layout(dtype: str) -> None:
     expected = compute_features(raw.astype(np.float32), spec)
     assert np.array_equal(compute_features(raw, spec), expected)
     assert np.array_equal(compute_features(np.asfortranarray(raw), spec), expected)
-    assert np.array_equal(compute_features(raw[::-1][::-1], spec), expected)
+    assert np.array_equal(compute_features(np.repeat(raw, 2, 1)[::-1, ::2][::-1], spec), expected)
 
 
 def test_normalisation_is_part_of_the_spec() -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -62,6 +64,27 @@ def test_equal_to_scikit_learn(
     np.testing.assert_allclose(p[expected.classes_].T, expected.predict_proba(test), atol=1e-6)
 
 
+@settings(max_examples=25)
+@given(st.sampled_from([(1, 1), (1, 90), (90, 1), (37, 71), (1, 1, 1), (3, 1, 70), (9, 11, 13)]), st.data())
+def test_images_of_any_shape_and_layout_equal_scikit_learn(
+    shape: tuple[int, ...], data: st.DataObject
+) -> None:
+    x, y = samples(200)
+    ours = fit_forest(x, y, SPEC, CLASSES, n_trees=5, seed=1)
+    expected = RandomForestClassifier(n_estimators=5, random_state=1).fit(x, y)
+    features = samples(math.prod(shape), 2)[0].T.reshape(-1, *shape)
+    probabilities = expected.predict_proba(features.reshape(len(features), -1).T).T.reshape(3, *shape)
+    layout = data.draw(st.sampled_from(["C", "F", "big-endian", "strided", "reversed"]))
+    views = {
+        "C": features,
+        "F": np.asfortranarray(features),
+        "big-endian": features.astype(">f4"),
+        "strided": np.repeat(features, 2, -1)[..., ::2],
+        "reversed": features[:, ::-1].copy()[:, ::-1],
+    }
+    np.testing.assert_allclose(predict_features(ours, views[layout]), probabilities, atol=1e-6)
+
+
 def test_absent_class_has_probability_zero_in_its_own_column() -> None:
     x, y = samples(200, classes=2)
     p = predict_features(fit_forest(x, y * 2, SPEC, CLASSES, n_trees=5), x.T)
@@ -94,7 +117,39 @@ def test_blocks_equal_the_whole(monkeypatch: pytest.MonkeyPatch, forest: Forest)
     raw = np.random.default_rng(0).random((90, 70), np.float32)
     whole = predict_features(forest, compute_features(raw, SPEC))
     monkeypatch.setattr("shallow2deep.forests.predict._BLOCK", {2: 32})
-    assert np.array_equal(predict_probabilities(forest, raw), whole)
+    for threads in (1, 3):
+        assert np.array_equal(predict_probabilities(forest, raw, threads=threads), whole)
+
+
+@pytest.mark.parametrize("shape", [(700, 700), (80, 80, 80)])
+def test_memory_is_that_of_a_block(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shallow2deep.forests.predict._BLOCK", {2: 64, 3: 16})
+    spec = FeatureSpec.ilastik([0.7, 1.6], len(shape))
+    rng = np.random.default_rng(0)
+    x, y = rng.random((50, spec.n_features), np.float32), np.arange(50) % 2
+    forest = fit_forest(x, y, spec, ("a", "b"), n_trees=3)
+    raw = rng.random(shape, np.float32)
+    predict_probabilities(forest, raw[:20])  # compiles
+    tracemalloc.start()
+    p = predict_probabilities(forest, raw)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - p.nbytes < raw.nbytes * spec.n_features / 8
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        np.full((9, 9), np.nan),
+        np.zeros((0, 9)),
+        np.zeros((9, 9), complex),
+        np.array([["a", "b"]]),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_raw_that_is_no_image_is_refused(raw: np.ndarray, device: str, forest: Forest) -> None:
+    with pytest.raises(InputError, match="real, finite"):
+        predict_probabilities(forest, raw, device)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -135,6 +190,8 @@ def test_features_that_do_not_match_are_refused(forest: Forest) -> None:
         predict_features(forest, np.zeros((3, 4, 4), np.float32))
     with pytest.raises(FeatureMismatchError):
         predict_probabilities(forest, np.zeros((4, 4, 4), np.float32))
+    with pytest.raises(InputError, match="0 threads"):
+        predict_probabilities(forest, np.zeros((4, 4), np.float32), threads=0)
 
 
 def rewritten(source: Path, target: Path, **changes: object) -> Path:
