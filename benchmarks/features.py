@@ -6,15 +6,13 @@ Every round runs all engines in turn; a line gives the medians over rounds of an
 ratio to ours.
 """
 
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
+from common import cpu_seconds, machine, median_ratio, seconds
 
 from shallow2deep.features import FeatureSpec, compute_features
 
@@ -43,44 +41,44 @@ def with_bioimage_cpp(raw: np.ndarray, spec: FeatureSpec) -> None:
                 filters.hessian_of_gaussian_eigenvalues(raw, scale)
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """CPU and wall-clock time."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    return time.process_time() - cpu, time.perf_counter() - wall
+def measured(ndim: int) -> dict[str, tuple[float, float]]:
+    """Seconds of each engine, and how many times ours on one thread that is."""
+    shape = SHAPES[ndim]
+    raw = np.random.default_rng(0).random(shape, np.float32)
+    spec = FeatureSpec.ilastik(ndim=ndim)
+    out = np.empty((spec.n_features, *shape), np.float32)  # new memory would cost as much as the filters
+    selection = [(one.name, one.scale, False) for one in spec.filters]
+    old = FeatureSpec.of_selection(selection, ndim, library="vigra")
+    engines: dict[str, Callable[[], object]] = {
+        "ours": partial(compute_features, raw, spec, out=out),
+        "bioimage_cpp": partial(with_bioimage_cpp, raw, spec),
+        "ours, as in ilastik 1.2": partial(compute_features, raw, old, out=out),
+    }
+    if find_spec("fastfilters"):
+        engines["fastfilters"] = partial(compute_features, raw, spec, "fastfilters", out=out)
+    two = partial(compute_features, raw, spec, threads=2, out=out)
+    engines["ours"](), engines["ours, as in ilastik 1.2"]()  # compiles, or loads what was compiled
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    walls: dict[str, list[float]] = {"one": [], "two": []}
+    for _ in range(ROUNDS):
+        for name, work in engines.items():
+            times[name].append(cpu_seconds(work))
+        walls["one"].append(seconds(engines["ours"]))
+        walls["two"].append(seconds(two))
+    found = {
+        f"{name}, CPU time": (statistics.median(own), median_ratio(own, times["ours"]))
+        for name, own in times.items()
+    }
+    together = statistics.median(walls["two"]), median_ratio(walls["two"], walls["one"])
+    return found | {"ours on two threads, wall-clock": together}
 
 
 def main() -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {ROUNDS} rounds\n")
+    print(f"{machine()}, {ROUNDS} rounds\n")
     print("| image | engine | seconds | times ours |\n|---|---|---|---|")
     for ndim, shape in SHAPES.items():
-        raw = np.random.default_rng(0).random(shape, np.float32)
-        spec = FeatureSpec.ilastik(ndim=ndim)
-        out = np.empty((spec.n_features, *shape), np.float32)  # new memory would cost as much as the filters
-        engines: dict[str, Callable[[], object]] = {
-            "ours": partial(compute_features, raw, spec, out=out),
-            "bioimage_cpp": partial(with_bioimage_cpp, raw, spec),
-        }
-        selection = [(one.name, one.scale, False) for one in spec.filters]
-        old = FeatureSpec.of_selection(selection, ndim, library="vigra")
-        engines["ours, as in ilastik 1.2"] = partial(compute_features, raw, old, out=out)
-        if find_spec("fastfilters"):
-            engines["fastfilters"] = partial(compute_features, raw, spec, "fastfilters", out=out)
-        engines["ours"]()  # compiles, or loads what was compiled
-        times: dict[str, list[float]] = {name: [] for name in engines}
-        walls: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(ROUNDS):
-            for name, work in engines.items():
-                times[name].append(seconds(work)[0])
-            for threads, found in walls.items():
-                found.append(seconds(partial(compute_features, raw, spec, threads=threads, out=out))[1])
-        for name, found in times.items():
-            ratio = statistics.median(a / b for a, b in zip(found, times["ours"], strict=True))
-            print(f"| {shape} | {name}, CPU time | {statistics.median(found):.3f} | {ratio:.1f} |")
-        ratio = statistics.median(b / a for a, b in zip(walls[1], walls[2], strict=True))
-        print(
-            f"| {shape} | ours on two threads, wall-clock | {statistics.median(walls[2]):.3f} | {ratio:.2f} |"
-        )
+        for name, (time, ratio) in measured(ndim).items():
+            print(f"| {shape} | {name} | {time:.3f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

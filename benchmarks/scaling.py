@@ -6,17 +6,15 @@ On noise smoothed like tissue. A line gives the median seconds of a size, and th
 stays the same, cost grows linearly. Memory: filling as many bytes as the features have, in the same run.
 """
 
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
+from common import cpu_seconds, machine
 from scipy import ndimage as ndi
 
 from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import Forest, fit_forest, predict_features
+from shallow2deep.forests import Forest, fit_forest, predict_features, predict_probabilities
 
 ROUNDS = 5
 SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
@@ -25,17 +23,25 @@ SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 def seconds(work: Callable[[], object]) -> float:
     """Median CPU time; the first, unmeasured call warms up."""
     work()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+    return statistics.median(cpu_seconds(work) for _ in range(ROUNDS))
 
 
 def tissue(side: int) -> np.ndarray:
     noise = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32)
     return ndi.gaussian_filter(noise, 4) * 20 + 0.3 * noise
+
+
+def volume(side: int) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=(side,) * 3).astype(np.float32)
+    return ndi.gaussian_filter(noise, 4) * 100 + 0.3 * noise
+
+
+def grown_3d(n_trees: int) -> Forest:
+    raw, spec = volume(64), FeatureSpec.ilastik(ndim=3)
+    x = compute_features(raw, spec).reshape(spec.n_features, -1).T
+    chosen = np.random.default_rng(0).choice(len(x), 5000, replace=False)
+    y = (ndi.gaussian_filter(raw, 3) > 0).ravel()[chosen].astype(int)
+    return fit_forest(x[chosen], y, spec, ("low", "high"), n_trees=n_trees, min_samples_leaf=5, n_jobs=1)
 
 
 def grown(n_trees: int, spec: FeatureSpec, samples: int = 20_000) -> Forest:
@@ -72,7 +78,7 @@ def line(what: str, size: object, time_: float, units: float, unit: str) -> None
 
 
 def main() -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {ROUNDS} rounds\n")
+    print(f"{machine()}, {ROUNDS} rounds\n")
     print("| work | size | seconds | cost |\n|---|---|---|---|")
     spec = FeatureSpec.ilastik()
     for side in (128, 256, 512, 1024, 2048):
@@ -88,6 +94,22 @@ def main() -> None:
         out = np.empty((part.n_features, *raw.shape), np.float32)
         time_ = seconds(lambda part=part, out=out: compute_features(raw, part, out=out))
         line("features, by scales", n, time_, raw.size * part.n_features, "pixel and feature")
+    for side in (32, 64, 128):
+        raw = volume(side)
+        solid = FeatureSpec.ilastik(ndim=3)
+        out = np.empty((solid.n_features, *raw.shape), np.float32)
+        time_ = seconds(lambda raw=raw, solid=solid, out=out: compute_features(raw, solid, out=out))
+        line("features, by volume", f"{side}³", time_, raw.size * solid.n_features, "pixel and feature")
+    few = grown(10, spec)
+    for side in (512, 1024, 2048, 4096):
+        raw = tissue(side)
+        time_ = seconds(lambda raw=raw: predict_probabilities(few, raw))
+        line("image to probabilities, 10 trees", f"{side}x{side}", time_, raw.size, "pixel")
+    solid_forest = grown_3d(10)
+    for side in (96, 144, 192):
+        raw = volume(side)
+        time_ = seconds(lambda raw=raw: predict_probabilities(solid_forest, raw))
+        line("volume to probabilities, 10 trees", f"{side}³", time_, raw.size, "pixel")
     forest = grown(100, spec)
     for side in (128, 256, 512, 1024):
         features = compute_features(tissue(side), spec)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+from common import machine
+
 IMAGE = "import numpy as np; from shallow2deep.features import FeatureSpec, compute_features as f; "
 FOREST = (
     "import numpy as np; from shallow2deep.features import FeatureSpec as S; "
@@ -33,8 +35,8 @@ SLOWEST = (
 )
 
 
-def seconds(code: str, cache: str) -> list[float]:
-    """Of the call, and of compiling its slowest kernel."""
+def first_call(code: str, cache: str) -> list[float]:
+    """Seconds of the call, and of compiling its slowest kernel."""
     timed = code.replace("CALL", "import time; t = time.perf_counter();")
     timed += f"; print(time.perf_counter() - t); {SLOWEST}"
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}
@@ -42,6 +44,7 @@ def seconds(code: str, cache: str) -> list[float]:
 
 
 def main() -> None:
+    print(f"{machine()}\n")
     start = time.perf_counter()
     subprocess.run(["s2d", "--help"], stdout=subprocess.DEVNULL, check=True)
     print(f"s2d --help: {time.perf_counter() - start:.2f} s\n")
@@ -50,8 +53,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as cache:
         for name, code in CALLS.items():
-            first, slowest = seconds(code, cache)
-            print(f"| {name} | {first:.1f} | {slowest:.1f} | {seconds(code, cache)[0]:.2f} |")
+            first, slowest = first_call(code, cache)
+            print(f"| {name} | {first:.1f} | {slowest:.1f} | {first_call(code, cache)[0]:.2f} |")
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ with its defaults. Medians of rounds that run everything in turn.
 """
 
 import argparse
-import os
-import platform
 import statistics
+import sys
 import tempfile
-import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import torch
-from torch_em.shallow2deep import prepare_shallow2deep
-from torch_em.shallow2deep.shallow2deep_dataset import get_shallow2deep_dataset
+from common import machine, median_ratio, seconds
 
 from shallow2deep.config import AugmentSettings, EnhancerSettings
 from shallow2deep.networks.losses import LOSSES
@@ -30,19 +29,21 @@ FORESTS = 8
 PATCH = (256, 256)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def our_samples(run: Path) -> TrainingSamples:
     pool = run / "probabilities" / "pool.zarr"
     return TrainingSamples(pool, "training", 1, "maps", PATCH, AugmentSettings(), 10**6, 0, "benchmark")
 
 
 def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
-    """As its example does: forests of random patches, applied to another patch for each sample."""
+    """As its example does: forests of random patches, applied to another patch for each sample.
+
+    torch-em imports torchvision, which its loader does not use; where it is missing, a stand-in serves.
+    """
+    if find_spec("torchvision") is None:
+        sys.modules |= {name: MagicMock() for name in ("torchvision", "torchvision.utils")}
+    from torch_em.shallow2deep import prepare_shallow2deep
+    from torch_em.shallow2deep.shallow2deep_dataset import get_shallow2deep_dataset
+
     path, raw, labels = str(data / "em_vnc/vnc_stack1.h5"), "raw", "labels/mitochondria"
     prepare_shallow2deep(
         path, raw, path, labels, (1, 250, 250), (1, 500, 500), FORESTS, 2, str(folder), 2, n_estimators=100
@@ -51,9 +52,10 @@ def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
     return get_shallow2deep_dataset(path, raw, path, labels, forests, (1, *PATCH), ndim=2, n_samples=1000)
 
 
-def feeding(run: Path, data: Path) -> None:
+def feeding(run: Path, data: Path) -> dict[str, list[float]]:
+    """Seconds a sample, round by round."""
     with tempfile.TemporaryDirectory() as folder:
-        sources = {"ours": our_samples(run), "torch-em": torch_em_samples(data, Path(folder))}
+        sources = {"torch-em": torch_em_samples(data, Path(folder)), "ours": our_samples(run)}
         times: dict[str, list[float]] = {name: [] for name in sources}
         for turn in range(ROUNDS + 1):
             for name, samples in sources.items():
@@ -64,11 +66,7 @@ def feeding(run: Path, data: Path) -> None:
                         samples[turn * n + i]
 
                 times[name].append(seconds(work) / n)
-    ours, theirs = (times[name][1:] for name in ("ours", "torch-em"))  # the first round warms up
-    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-    print("| samples of 256x256 | a second | times |\n|---|---|---|")
-    print(f"| torch-em | {1 / statistics.median(theirs):.2f} | 1 |")
-    print(f"| ours | {1 / statistics.median(ours):.0f} | {ratio:.0f} |\n")
+    return {name: found[1:] for name, found in times.items()}  # the first round warms up
 
 
 def step(precision: str) -> Callable[[], None]:
@@ -98,17 +96,14 @@ def step(precision: str) -> Callable[[], None]:
     return work
 
 
-def steps() -> None:
+def steps() -> dict[str, list[float]]:
+    """Seconds of a step, round by round."""
     works = {"float32, contiguous": step("float32"), "bfloat16, channels last": step("bfloat16")}
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
         for name, work in works.items():
             times[name].append(seconds(work))
-    slow, fast = times.values()
-    ratio = statistics.median(a / b for a, b in zip(slow, fast, strict=True))
-    print("| step of the default enhancer, batch 8 | seconds | times |\n|---|---|---|")
-    for (name, all_of), factor in zip(times.items(), (1.0, ratio), strict=True):
-        print(f"| {name} | {statistics.median(all_of):.2f} | {factor:.1f} |")
+    return times
 
 
 def main() -> None:
@@ -117,9 +112,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {ROUNDS} rounds\n")
-    feeding(options.run, options.data)
-    steps()
+    print(f"{machine()}, {ROUNDS} rounds")
+    for title, times in (
+        ("sample of 256x256", feeding(options.run, options.data)),
+        ("step of the default enhancer, batch 8", steps()),
+    ):
+        print(f"\n| {title} | seconds | times |\n|---|---|---|")
+        peer, *_ = times.values()
+        for name, found in times.items():
+            print(f"| {name} | {statistics.median(found):.4f} | {median_ratio(peer, found):.1f} |")
 
 
 if __name__ == "__main__":

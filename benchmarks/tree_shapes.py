@@ -15,7 +15,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from forests import ROUNDS, samples, seconds
+from common import cpu_seconds, machine
+from forests import ROUNDS, samples
 from sklearn.ensemble import RandomForestClassifier
 
 from shallow2deep.config import TreeSettings
@@ -77,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data = parser.parse_args().data
+    print(f"{machine()}, {ROUNDS} rounds\n")
     spec = FeatureSpec.ilastik()
     x, y, plane = samples(data, spec)
     peer = RandomForestClassifier(random_state=0, n_jobs=1).fit(x, y)
@@ -86,8 +88,8 @@ def main() -> None:
         forest = fit_forest(x, y, spec, ("background", "mitochondria"), seed=0, **shape)
         ratios = []
         for _ in range(ROUNDS):
-            ours = seconds(lambda forest=forest: predict_features(forest, plane))
-            ratios.append(seconds(lambda: peer.predict_proba(table)) / ours)
+            ours = cpu_seconds(lambda forest=forest: predict_features(forest, plane))
+            ratios.append(cpu_seconds(lambda: peer.predict_proba(table)) / ours)
         rows[name] = [f"{statistics.median(ratios):.1f}"]
     for name, (painted, tested) in {"em_vnc": vnc(data), "dsb_fluo_512x640": nuclei(data)}.items():
         with h5py.File(data / f"strokes/{name}.h5") as file:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,19 +66,13 @@ def noise_level(config: EnhancerTrainConfig, index: int) -> float:
 
 def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source) -> None:
     """Trains and saves forest `index`; its points too if a later staged forest goes on from them."""
-    settings = config.forests
-    x, y = _sample(folder, index, strategy, config, source)
-    rng = generator(config.seed, "forest trees", index)
+    x, y = sample(folder, index, strategy, config, source)
     forest = fit_forest(
         x,
         y,
         source.spec,
         source.classes,
-        n_trees=log_uniform(rng, *settings.trees),
-        max_depth=settings.depths[int(rng.integers(len(settings.depths)))],
-        min_samples_leaf=settings.min_samples_leaf,
-        max_samples=settings.max_samples,
-        seed=integer_seed(config.seed, "forest", index),
+        **growth(index, config),
         record={
             "strategy": strategy,
             "noise": noise_level(config, index),
@@ -93,11 +88,24 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
     forest.save(forest_path(folder, index))
 
 
+def growth(index: int, config: EnhancerTrainConfig) -> dict[str, Any]:
+    """How forest `index` grows, as `fit_forest` takes it."""
+    settings = config.forests
+    rng = generator(config.seed, "forest trees", index)
+    return {
+        "n_trees": log_uniform(rng, *settings.trees),
+        "max_depth": settings.depths[int(rng.integers(len(settings.depths)))],
+        "min_samples_leaf": settings.min_samples_leaf,
+        "max_samples": settings.max_samples,
+        "seed": integer_seed(config.seed, "forest", index),
+    }
+
+
 def _points_path(folder: Path, index: int) -> Path:
     return folder / "unfinished" / f"points_{index:04d}.npz"
 
 
-def _sample(
+def sample(
     folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features `(n, F)` and class numbers `(n,)` of the pixels that forest `index` is trained on."""
