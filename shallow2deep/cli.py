@@ -31,6 +31,7 @@ Set = Annotated[
 Axes = Annotated[
     str | None, typer.Option(help="axes of the raw files, e.g. zyx or yxc; inferred if not given")
 ]
+Trust = Annotated[bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")]
 Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
 
 
@@ -73,9 +74,7 @@ def adapt(
     enhancer: Annotated[
         str | None, typer.Option(help="run of enhancer-train, package, or a name that s2d models lists")
     ] = None,
-    trust: Annotated[
-        bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")
-    ] = False,
+    trust: Trust = False,
     ilp: Annotated[
         str | None,
         typer.Option(help="ilastik project, in place of strokes; its data are raw if none is given"),
@@ -156,6 +155,7 @@ def compare(
     test_raw: Annotated[list[str] | None, typer.Option(help="further images to score")] = None,
     test_labels: Annotated[list[str] | None, typer.Option(help="their dense labels")] = None,
     test_slices: Annotated[str | None, typer.Option(help="z planes of both to score")] = None,
+    trust: Trust = False,
 ) -> None:
     """Make every result and baseline with several seeds, and print means and spreads."""
     from shallow2deep.config import RawData, absolute_names, validated
@@ -168,7 +168,7 @@ def compare(
         return validated(RawData, values, "the command line")
 
     own = absolute_names({"labels": labels}, Path.cwd())["labels"] if labels else None
-    result = run_compare(run, seeds, own, data(test_raw), data(test_labels))
+    result = run_compare(run, seeds, own, data(test_raw), data(test_labels), trust)
     typer.echo(result.text)
     typer.echo(f"written: {result.path}")
 
@@ -184,9 +184,7 @@ def predict(
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
-    trust: Annotated[
-        bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")
-    ] = False,
+    trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
     from shallow2deep.config import RawData, validated
@@ -260,6 +258,8 @@ def export(
     overlap: Annotated[
         str, typer.Option(help="czann: of the tiles, pixels; auto: what the network sees")
     ] = "auto",
+    depth: Annotated[int | None, typer.Option(help="czann: planes of 3D tiles; 2D if not given")] = None,
+    trust: Trust = False,
     set_: Set = None,
 ) -> None:
     """Write a trained network, or a forest, for ilastik, other bioimage.io programs or ZEN."""
@@ -267,15 +267,15 @@ def export(
     from shallow2deep.stages.export import ILP
     from shallow2deep.stages.export import export as run_export
 
-    if (out is None) == (ilp is None):
-        raise InputError("give either --out, for a network, or --ilp, for a forest")
+    if (out is None) == (ilp is None) or (ilp and format_ != "bioimageio"):
+        raise InputError("give either --out, for a network and its format, or --ilp, for a forest")
     if overlap != "auto" and not overlap.isdecimal():
         raise InputError(f'--overlap "{overlap}" came; give a number of pixels, or auto')
     weights = ("pytorch_state_dict", "torchscript", *(["onnx"] if onnx else []))
     pixels = None if overlap == "auto" else int(overlap)
     target, kind = (ilp, ILP) if ilp else (out, format_)
     assert target is not None
-    typer.echo(run_export(run, target, kind, step, weights, tile, pixels, set_ or ()))
+    typer.echo(run_export(run, target, kind, step, weights, tile, pixels, set_ or (), trust, depth))
 
 
 @app.command()
@@ -321,11 +321,11 @@ def ilp_predict(
 
 
 @app.command()
-def status(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
+def status(run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust = False) -> None:
     """Say which stages of a run are finished, and why others must run (again)."""
     from shallow2deep.stages.status import status as run_status
 
-    found = run_status(run)
+    found = run_status(run, trust)
     typer.echo(f"{run}: {found.command}")
     for name, state in found.stages.items():
         typer.echo(f"  {name:<15} {state.word}{f': {state.reason}' if state.reason else ''}")

@@ -90,8 +90,9 @@ def load_package(path: str | Path, trust: bool = False) -> tuple[nn.Module, Mode
     check_sums(path, description)
     if package.model is not None:
         return our_network(path, description, package.model), package.model
+    record = {"name": package.name, "data_licences": [package.licence] if package.licence else []}
     return _foreign_network(path, description, trust), ModelSpec(
-        "enhancer", package.outputs, features=1, depth=0, stem=1, record={"package": package.name}
+        "enhancer", package.outputs, features=1, depth=0, stem=1, record=record
     )
 
 

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -81,11 +82,16 @@ def architecture() -> str:
 
 
 def test_input(model: PackagedUNet, sample: np.ndarray) -> Tensor:
-    """A corner of the sample, `(1, C, y, x)`, of the smallest valid size."""
+    """The part of the sample that varies most, `(1, C, y, x)`, of the smallest valid size.
+
+    A part where nothing is would give the same result everywhere, and test nothing.
+    """
     size = Tiling.of(model).min
-    corner = sample[:, :size, :size]
-    missing = [(0, size - n) for n in corner.shape[1:]]
-    return torch.from_numpy(np.pad(corner, [(0, 0), *missing], mode="reflect"))[None]
+    corners = product(*({*range(0, max(n - size, 0), size // 2), max(n - size, 0)} for n in sample.shape[1:]))
+    parts = (sample[:, y : y + size, x : x + size] for y, x in sorted(corners))
+    part = max(parts, key=lambda part: float(part.std()))
+    missing = [(0, size - n) for n in part.shape[1:]]
+    return torch.from_numpy(np.pad(part, [(0, 0), *missing], mode="reflect"))[None]
 
 
 def weight_files(model: PackagedUNet, example: Tensor, formats: Sequence[str]) -> dict[str, bytes]:

@@ -288,8 +288,9 @@ def _block(file: h5py.File, block: LabelBlock) -> np.ndarray:
 def _raw(path: Path, file: h5py.File, info: h5py.Group) -> tuple[str | None, str]:
     """The name of a lane's data, or why there is none."""
     nickname = _text(info["nickname"])
-    if "location" in info and _text(info["location"]) == "ProjectInternal":
-        key = f"Input Data/local_data/{_text(info['datasetId'])}"
+    if any(k in info and _text(info[k]).startswith("ProjectInternal") for k in ("location", "__class__")):
+        known = "datasetId" in info or "inner_path" not in info
+        key = f"Input Data/local_data/{_text(info['datasetId'])}" if known else _text(info["inner_path"])
         if key not in file:
             return None, f"the data of {nickname} should be in the project but are not"
         return f"{path}:{key}", ""

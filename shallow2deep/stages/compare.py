@@ -49,6 +49,7 @@ def compare(
     labels: Sequence[str] | None = None,
     test_raw: RawData | None = None,
     test_labels: RawData | None = None,
+    trust: bool = False,
 ) -> Comparison:
     """Adapts anew with each seed, in `RUN/compare/seed-N`, with every baseline.
 
@@ -56,6 +57,7 @@ def compare(
         run: of `adapt`; its settings are used.
         labels: dense labels of its images: scores on them, and the supervised upper bound.
         test_raw, test_labels: further images, which no result has seen, and their dense labels.
+        trust: whether Python code in the enhancer's package may be run, if it needs that.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -88,8 +90,8 @@ def compare(
     results = []
     for n in range(seeds):
         place = run / "compare" / f"seed-{config.seed + n}"
-        adapt(config.model_copy(update={"seed": config.seed + n}), place)
-        results.append(_result(place, config, test_raw, test_labels))
+        adapt(config.model_copy(update={"seed": config.seed + n}), place, trust)
+        results.append(_result(place, config, test_raw, test_labels, trust))
     text = _table(results)
     write_json(run / "compare" / "scores.json", results)
     write_text(run / "compare" / "scores.md", text + "\n")
@@ -97,7 +99,7 @@ def compare(
 
 
 def _result(
-    run: Path, config: AdaptConfig, test_raw: RawData | None, test_labels: RawData | None
+    run: Path, config: AdaptConfig, test_raw: RawData | None, test_labels: RawData | None, trust: bool
 ) -> dict[str, Any]:
     """What one seed's run has found."""
     choice, minutes = read_json(run / PREDICTION / CHOICE), read_json(run / MINUTES)
@@ -105,7 +107,7 @@ def _result(
     tested: dict[str, float] = {}
     if test_raw is not None and test_labels is not None:
         for name in names:
-            maps = predict(run, test_raw, run / "test" / name, name)
+            maps = predict(run, test_raw, run / "test" / name, name, trust=trust)
             dice = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)["all"]["dice"]
             if dice == dice:
                 tested[name] = dice

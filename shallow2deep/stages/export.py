@@ -32,6 +32,7 @@ from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, made, predict_raw
 from shallow2deep.stages.choice import CHOICE, PREDICTION
 from shallow2deep.stages.images import map_path
+from shallow2deep.stages.models import find_enhancer, is_package
 from shallow2deep.stages.runs import command_of
 from shallow2deep.stages.target import open_target
 
@@ -67,6 +68,8 @@ def export(
     tile: int = 1024,
     overlap: int | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
+    depth: int | None = None,
 ) -> Path:
     """Writes what a run has made for another program, tested before it gets its name.
 
@@ -80,6 +83,8 @@ def export(
         tile: pixels, of .czann.
         overlap: of tiles of .czann in pixels; the network's receptive field if not given.
         overrides: settings of the package, as "package.licence=CC-BY-4.0".
+        trust: whether Python code in the enhancer's package may be run, if `adapt` needed that.
+        depth: of .czann: planes of 3D tiles, each of which the network sees alone; 2D tiles if not given.
 
     Returns:
         `out`.
@@ -94,13 +99,14 @@ def export(
     if format not in (BIOIMAGEIO, CZANN):
         raise InputError(f'format "{format}" was asked for; there are {BIOIMAGEIO}, {CZANN} and {ILP}')
     from_source = command_of(run) == "enhancer-train"
-    model = _of_source(run, overrides) if from_source else _of_target(run, step, overrides)
+    model = _of_source(run, overrides) if from_source else _of_target(run, step, overrides, trust)
     if format == CZANN:
         assert model.raw_type is not None or model.spec.kind == "enhancer"
         value_range = value_range_of(model.raw_type) if model.raw_type is not None else 1.0
         return write_czann(
             out, model.network, model.spec, model.classes, tile, overlap,
             model.settings.title or "shallow2deep segmentor", model.settings.licence, value_range=value_range,
+            depth=depth,
         )  # fmt: skip
     info = _info(model)
     require_bioimageio()
@@ -127,13 +133,15 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     _require_finished(run, "enhancer")
     network, spec = load_model(run / "enhancer")
     pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
-    sample = pool["validation"]["maps"][0, 0, :1].astype(np.float32) / 255
+    kept = pool["validation"]["maps"]
+    maps = (kept[n, 0, :1] for n in range(kept.shape[0]))
+    sample = max(maps, key=np.std).astype(np.float32) / 255  # an empty one would test nothing
     score = spec.record.get("training", {}).get("best_score", -1)
     measured = f"On held-out source images: Dice {score:.3f}." if score > 0 else ""
     return _Model(network, spec, config.package, config.classes, sample, measured=measured)
 
 
-def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
+def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:
     config = _adapt_config(run, overrides)
     names = [name for name in made(run, candidate_names(config)) if name != FOREST]
     segmentors = [name for name in names if name.startswith("segmentor")]
@@ -143,11 +151,11 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
     if name not in names:
         raise InputError(f"{run}: {name} is no network of it; give one of {', '.join(names)}")
     _require_finished(run, name)
-    if not (run / name / "model.json").is_file():
+    if name == ENHANCED and _came_as_package(config.enhancer, run / name):
         raise InputError(f"{run}: its enhancer came as a package; give that package to others")
     network, spec = load_model(run / name)
     measured = _held_out_score(run, name)
-    target = open_target(config)
+    target = open_target(config, trust)
     image = target.images[0]
     if spec.kind == "enhancer":
         sample = image.split(open_volume(map_path(run / FOREST, image)).read())[0][1:2]
@@ -155,6 +163,16 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str]) -> _Model:
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
     return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype, measured)
+
+
+def _came_as_package(enhancer: str, kept: Path) -> bool:
+    """Whether the enhancer that a run keeps a copy of was a package, which may be gone."""
+    if not (kept / "model.json").is_file():
+        return True
+    try:
+        return is_package(find_enhancer(enhancer))
+    except InputError:
+        return Path(enhancer).suffix == ".zip"
 
 
 def _held_out_score(run: Path, name: str) -> str:

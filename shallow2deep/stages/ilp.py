@@ -14,7 +14,7 @@ from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.forests.vigra import read_forests
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
-from shallow2deep.io.volumes import Volume, members
+from shallow2deep.io.volumes import Volume, check_finite, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.images import Image, image_of, refuse_overwriting
@@ -233,6 +233,8 @@ def predict_project(
     forests: Mapping[FeatureSpec, Forest] = {
         spec: project_forest(project, spec) for spec in {spec_of(project, v) for _, v in volumes}
     }
+    for _, volume in volumes:
+        check_finite(volume)
     for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
         forest = forests[spec_of(project, volume)]
         p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))

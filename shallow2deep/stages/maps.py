@@ -104,9 +104,12 @@ def _frames(name: str, image: Image, series: bool) -> list[Volume]:
         series: whether there may be several time points.
     """
     shape = image.whole.spatial_shape
-    frames = open_frames(name, _axes(name, shape, series), own_axes=True)
+    by_shape = _axes(name, shape, series)
+    frames = open_frames(name, by_shape, own_axes=True)
     if len(shape) == 2 and all(frame.ndim == 3 and frame.spatial_shape[0] == 1 for frame in frames):
         return [frame.planes()[0] for frame in frames]
+    if by_shape and frames[0].spatial_shape != shape:
+        return open_frames(name, by_shape)  # a TIFF's pages need not be planes
     return frames
 
 

@@ -4,6 +4,7 @@ import platform
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from shallow2deep.seeding import integer_seed
 from shallow2deep.stages.candidates import SKIPPED, SOURCE_NET, predict_raw
 from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
 from shallow2deep.stages.images import save_map
+from shallow2deep.stages.models import load_enhancer
 from shallow2deep.stages.pseudo_labels import moments_of
 from shallow2deep.stages.target import Target
 from shallow2deep.training.devices import choose_device
@@ -96,6 +98,8 @@ def network_stage(
             check_stop()
             raise
         record = {
+            **(_teacher(target) if variant else {}),
+            "features": target.spec.to_dict(),
             "shallow2deep": VERSION,
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -115,6 +119,15 @@ def network_stage(
     if start is not None:
         inputs["weights"] = start[1]
     return Stage(name, plain, inputs, work)
+
+
+def _teacher(target: Target) -> dict[str, Any]:
+    """What a segmentor has from its enhancer: the terms of the data that taught it hold for both."""
+    record = load_enhancer(target.enhancer, target.trust)[1].record
+    return {
+        "enhancer": record.get("name", "not named"),
+        "data_licences": list(record.get("data_licences", [])),
+    }
 
 
 def source_net_stage(config: AdaptConfig, target: Target) -> Stage:

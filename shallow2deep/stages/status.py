@@ -20,8 +20,11 @@ class RunStatus:
     stages: dict[str, State]
 
 
-def status(run: str | Path) -> RunStatus:
+def status(run: str | Path, trust: bool = False) -> RunStatus:
     """Compares a run's folder with its settings and data as they are now.
+
+    Args:
+        trust: whether Python code in the enhancer's package may be run, if it needs that.
 
     Raises:
         InputError: no run there, or data that can no longer be used.
@@ -32,7 +35,7 @@ def status(run: str | Path) -> RunStatus:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     path = run / "settings.yaml"
     if command == "adapt":
-        stages = target_stages(with_project(validated(AdaptConfig, read_yaml(path), str(path))), run)
+        stages = target_stages(with_project(validated(AdaptConfig, read_yaml(path), str(path))), run, trust)
     else:
         stages = source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
     return RunStatus(command, {stage.name: state_of(run, stage) for stage in stages})

@@ -375,3 +375,15 @@ def test_each_rule_of_ilastik(change: Callable[[dict], object], match: str, rdf:
     change(rdf)
     problems = problems_for_ilastik(rdf)
     assert any(match in problem for problem in problems), problems
+
+
+def test_the_test_tensor_is_where_something_is() -> None:
+    spec = SPECS["enhancer"]
+    model = weights.packaged(made(spec), spec)
+    side = Tiling.of(model).min
+    sample = np.zeros((1, 3 * side, 2 * side), np.float32)
+    sample[0, -9:-3, -5:] = 1
+    for image in (sample, sample[:, -20:], sample[:, :, ::-1]):
+        x = weights.test_input(model, np.ascontiguousarray(image))
+        assert x.shape == (1, 1, side, side)
+        assert x.std() > 0

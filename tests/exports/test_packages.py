@@ -209,7 +209,7 @@ def test_foreign_torchscript_is_taken(files: dict[str, bytes], tmp_path: Path) -
     assert (spec.kind, spec.outputs, spec.record) == (
         "enhancer",
         ("mito", "boundary"),
-        {"package": INFO.name},
+        {"name": INFO.name, "data_licences": ["CC0-1.0"]},
     )
     expected = predict_with_network(made(), IMAGE)
     assert np.abs(predict_with_network(network, IMAGE) - expected).max() < 1e-5

@@ -103,10 +103,22 @@ class _Stranger(nn.Module):
         return torch.cat([x, 1 - x], 1)
 
 
-def strangers_package(path: Path) -> Path:
-    """An enhancer as others publish it: TorchScript alone, and no record of how it was trained."""
-    script = io.BytesIO()
-    torch.jit.save(torch.jit.script(_Stranger()), script)
+_PYTHON = """
+import torch
+class Stranger(torch.nn.Module):
+    def forward(self, x):
+        return torch.cat([x, 1 - x], 1)
+"""
+
+
+def strangers_package(path: Path, python: bool = False) -> Path:
+    """An enhancer as others publish it: TorchScript or Python alone, and no record of how it was trained."""
+    weights, file = {"source": "w.pt", "pytorch_version": "2.0"}, io.BytesIO()
+    if python:
+        torch.save({}, file)
+        weights["architecture"] = {"callable": "Stranger", "source": "network.py"}
+    else:
+        torch.jit.save(torch.jit.script(_Stranger()), file)
     space = [{"type": "space", "id": a, "size": {"min": 64, "step": 16}} for a in "yx"]
     reference = [
         {"type": "space", "id": a, "halo": 16, "size": {"tensor_id": "in", "axis_id": a}} for a in "yx"
@@ -121,11 +133,13 @@ def strangers_package(path: Path) -> Path:
         "outputs": [
             {"id": "out", "axes": [batch, {"type": "channel", "channel_names": ["fg", "edge"]}, *reference]}
         ],
-        "weights": {"torchscript": {"source": "w.pt", "pytorch_version": "2.0"}},
+        "license": "CC-BY-4.0",
+        "weights": {"pytorch_state_dict" if python else "torchscript": weights},
     }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("rdf.yaml", json.dumps(rdf))  # JSON is YAML
-        archive.writestr("w.pt", script.getvalue())
+        archive.writestr("w.pt", file.getvalue())
+        archive.writestr("network.py", _PYTHON)
     return path
 
 
@@ -147,6 +161,26 @@ def test_an_enhancer_of_somebody_else(data: Data, tmp_path: Path) -> None:
         export(run, tmp_path / "x.zip", overrides=SETTINGS)
 
 
+def test_a_packages_own_enhancer_is_not_exported_again(package: Path, data: Data, tmp_path: Path) -> None:
+    adapt(data.target(package), tmp_path / "run")
+    with pytest.raises(InputError, match="came as a package"):
+        export(tmp_path / "run", tmp_path / "x.zip", overrides=SETTINGS)
+
+
+def test_what_follows_an_adaptation_takes_trust(data: Data, tmp_path: Path) -> None:
+    pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
+    package, run = strangers_package(tmp_path / "stranger.zip", python=True), tmp_path / "run"
+    segmentor = SEGMENTOR | {"steps": 2, "confidence": {"use": "none"}}
+    adapt(data.target(package, enhanced={"scales": [1]}, segmentor=segmentor), run, trust=True)
+    command = ["export", str(run), "--out", str(tmp_path / "s.zip"), *(f"--set={s}" for s in SETTINGS)]
+    for arguments in (command, ["status", str(run)]):
+        assert "--trust" in str(CliRunner().invoke(app, arguments).exception)
+        result = CliRunner().invoke(app, [*arguments, "--trust"], catch_exceptions=False)
+        assert result.exit_code == 0
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert "CC-BY-4.0" in archive.read("README.md").decode()  # the terms of what taught it
+
+
 def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
     run = tmp_path / "run"
@@ -160,6 +194,10 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
     score = choice["scores"]["segmentor-consistency"]
     assert f"{sum(choice['held_out_strokes'].values())} held-out strokes" in card
     assert f"balanced accuracy {score['accuracy']:.3f}" in card
+    assert "CC0 for tests" in card
+    model = read_package(package).model
+    assert model is not None
+    assert len(model.record["features"]["filters"]) > 1
     assert (
         read_package(export(run, tmp_path / "e.zip", step="enhanced", overrides=SETTINGS)).kind == "enhancer"
     )
@@ -170,6 +208,9 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
     with zipfile.ZipFile(tmp_path / "s.czann") as archive:
         model = json.loads(archive.read("model.json"))
     assert model["Classes"] == ["background", "disc"]
+    CliRunner().invoke(app, [*arguments, "--depth", "3"], catch_exceptions=False)
+    with zipfile.ZipFile(tmp_path / "s.czann") as archive:
+        assert json.loads(archive.read("model.json"))["InputShape"] == [3, 256, 256, 1]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +222,7 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
         (["{target}", "--ilp", "x.ilp"], "not made from an ilastik project"),
         (["{target}", "--out", "x.zip", "--step", "segmentor"], "no network"),
         (["{source}"], "--out"),
+        (["{target}", "--ilp", "x.ilp", "--format", "czann"], "--out"),
         (["{data}", "--out", "x.zip"], "no run"),
     ],
 )

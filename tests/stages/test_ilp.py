@@ -8,6 +8,7 @@ import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 from ilp_file import add_empty_forest, write_project
 from tiny import SEGMENTOR, SIZE, artifacts, disc_image
 from typer.testing import CliRunner
@@ -136,7 +137,9 @@ def test_channels_and_time_with_a_segmentor(source_run: Path, tmp_path: Path) ->
     np.testing.assert_array_equal(foreground(run, "lane_0_t0"), foreground(run, "lane_0_t1"))
 
 
-@pytest.mark.parametrize("form", ["channel first", "channel last", "ilastik", "one channel", "8 bits"])
+@pytest.mark.parametrize(
+    "form", ["channel first", "channel last", "ilastik", "one channel", "8 bits", "pages"]
+)
 def test_maps_made_elsewhere(form: str, flat: Path, source_run: Path, tmp_path: Path) -> None:
     given = [open_volume(path).read() for path in predict_project(flat, tmp_path / "maps")]
     names = []
@@ -153,8 +156,13 @@ def test_maps_made_elsewhere(form: str, flat: Path, source_run: Path, tmp_path: 
             "channel last": np.moveaxis(p, 0, -1),
             "one channel": p[0],
             "8 bits": np.round(p * 255).astype(np.uint8),
+            "pages": p,
         }
-        np.save(names[-1], arrays[form])
+        if form == "pages":
+            names[-1] = str(tmp_path / f"p{n}.tif")
+            tifffile.imwrite(names[-1], arrays[form])
+        else:
+            np.save(names[-1], arrays[form])
     target = {"ilp": str(flat), "background": "ground", "probabilities": names}
     channel = {"ilastik": "disc", "one channel": None}.get(form, 0)
     run = tmp_path / "run"
@@ -163,6 +171,15 @@ def test_maps_made_elsewhere(form: str, flat: Path, source_run: Path, tmp_path: 
     assert foreground(run, "lane_1", "enhanced").shape == (SIZE, SIZE)
     with pytest.raises(InputError, match="made elsewhere"):
         predict(run, names[0], tmp_path / "out", "forest")
+
+
+def test_raw_that_is_not_finite_is_refused(flat: Path, tmp_path: Path) -> None:
+    raw = painted(5)[0].astype(np.float32)
+    raw[3, 4] = np.nan
+    np.save(tmp_path / "raw.npy", raw)
+    with pytest.raises(InputError, match=r"\(3, 4\)"):
+        predict_project(flat, tmp_path / "out", [str(tmp_path / "raw.npy")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_maps_without_strokes(flat: Path, source_run: Path, tmp_path: Path) -> None:
