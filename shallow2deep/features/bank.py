@@ -194,6 +194,13 @@ def _presmoothed(image: np.ndarray, smooth: np.ndarray, region: Window, in_parts
     along = np.empty((len(out), *image.shape[1:]), np.float32)
     planes, smoothed = image.reshape(len(image), -1), along.reshape(len(along), -1)
     in_parts(len(along), kernels.smooth_planes_along, planes, half, region[0].start, smoothed)
-    for plane, target in zip(along, out, strict=True):
-        in_parts(len(target), kernels.smooth_lines, plane, half, top, left, target)
+    in_parts(len(along), _smooth_planes, along, half, top, left, out)
     return out
+
+
+def _smooth_planes(
+    source: np.ndarray, half: np.ndarray, top: int, left: int, out: np.ndarray, first: int, last: int
+) -> None:
+    """`smooth_lines` of planes `first` to `last`."""
+    for plane, target in zip(source[first:last], out[first:last], strict=True):
+        kernels.smooth_lines(plane, half, top, left, target, 0, len(target))
