@@ -1,4 +1,4 @@
-"""One table of what we are beside our peers, and of the bounds we promise; twenty minutes on two cores.
+"""One table of what we are beside our peers, and of the bounds we promise; a quarter of an hour.
 
     pip install '.[benchmarks]' && python benchmarks/ratios.py RUN [--data ../shared/data]
 
@@ -21,7 +21,7 @@ from start import CALLS, first_call
 from training import feeding, steps
 
 MEMORY = """
-from resource import RUSAGE_SELF, getrusage
+import tracemalloc
 import numpy as np
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import fit_forest, predict_probabilities
@@ -30,9 +30,9 @@ spec = FeatureSpec.ilastik(ndim=len({shape}))
 x = np.random.default_rng(0).random((99, spec.n_features), np.float32)
 forest = fit_forest(x, np.arange(99) % 2, spec, ("a", "b"), n_trees=5)
 raw = np.random.default_rng(0).random({shape}, np.float32)
-before = getrusage(RUSAGE_SELF).ru_maxrss
+tracemalloc.start()
 predict_probabilities(forest, raw)
-print((getrusage(RUSAGE_SELF).ru_maxrss - before) / 2**20, spec.n_features * raw.nbytes / 2**30)
+print(tracemalloc.get_traced_memory()[1] / 2**30, spec.n_features * raw.nbytes / 2**30)
 """
 
 
