@@ -288,9 +288,10 @@ def _block(file: h5py.File, block: LabelBlock) -> np.ndarray:
 def _raw(path: Path, file: h5py.File, info: h5py.Group) -> tuple[str | None, str]:
     """The name of a lane's data, or why there is none."""
     nickname = _text(info["nickname"])
-    if any(k in info and _text(info[k]).startswith("ProjectInternal") for k in ("location", "__class__")):
-        known = "datasetId" in info or "inner_path" not in info
-        key = f"Input Data/local_data/{_text(info['datasetId'])}" if known else _text(info["inner_path"])
+    kinds = [_text(info[key]) for key in ("location", "__class__") if key in info]
+    if any(kind.startswith("ProjectInternal") for kind in kinds):
+        stored = f"Input Data/local_data/{_text(info['datasetId'])}" if "datasetId" in info else ""
+        key = stored or _text(info["inner_path"]).strip("/")
         if key not in file:
             return None, f"the data of {nickname} should be in the project but are not"
         return f"{path}:{key}", ""

@@ -88,6 +88,18 @@ def test_data_that_are_not_there_are_named(tmp_path: Path, name: str) -> None:
         lane_frames(project, project.lanes[0])
 
 
+def test_data_inside_by_class_and_inner_path(tmp_path: Path) -> None:
+    raw = np.arange(30, dtype=np.uint8).reshape(5, 6, 1)
+    path = write_project(tmp_path / "p.ilp", [(raw, "yxc", np.zeros_like(raw))])
+    with h5py.File(path, "r+") as file:
+        info = file["Input Data/infos/lane0000/Raw Data"]
+        del info["location"], info["datasetId"]
+        info["__class__"], info["inner_path"] = "ProjectInternalDatasetInfo", "/Input Data/local_data/id-0"
+    project = open_project(path)
+    (volume,) = lane_frames(project, project.lanes[0])
+    assert np.array_equal(volume.read().squeeze(), raw.squeeze())
+
+
 def test_trainable_domain_adaptation(tmp_path: Path) -> None:
     raw, labels = made_up("yxc", 0)
     workflow = "Trainable Domain Adaptation (Local)"
