@@ -1,5 +1,6 @@
 """What all benchmarks share."""
 
+import argparse
 import os
 import statistics
 import time
@@ -33,3 +34,11 @@ def seconds(work: Callable[[], object]) -> float:
 def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     """The median over rounds of how many times longer the first took."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def run_and_data(description: str | None) -> argparse.Namespace:
+    """From the command line: `run`, of enhancer-train, and `data`, the folder of data sets."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    return parser.parse_args()

@@ -6,7 +6,6 @@ RUN is a finished run of pipelines/mitochondria_vnc.yaml. Ratios are medians ove
 turn; the scripts beside this one print what lies behind them.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from common import machine, median_ratio, seconds
+from common import machine, median_ratio, run_and_data, seconds
 from features import measured
 from forests import COUNT, RECIPE, growing, predictions
 from start import CALLS, first_call
@@ -79,10 +78,7 @@ def rows(run: Path, data: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    options = run_and_data(__doc__)
     torch.set_num_threads(1)
     print(f"{machine()}\n\n| work | beside | result |\n|---|---|---|")
     for row in rows(options.run, options.data):

@@ -6,7 +6,6 @@ RUN is a run of enhancer-train, whose pool and settings are used. torch-em grows
 with its defaults. Medians of rounds that run everything in turn.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import torch
-from common import machine, median_ratio, seconds
+from common import machine, median_ratio, run_and_data, seconds
 
 from shallow2deep.config import AugmentSettings, EnhancerSettings
 from shallow2deep.networks.losses import LOSSES
@@ -107,10 +106,7 @@ def steps() -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    options = run_and_data(__doc__)
     torch.set_num_threads(1)
     print(f"{machine()}, {ROUNDS} rounds")
     for title, times in (

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set S2D_SHARED_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def vigra_python() -> Path:
+    """A Python that has vigra: the system's, by Debian's python3-vigra."""
+    python = Path("/usr/bin/python3")
+    if not python.exists() or subprocess.run([python, "-c", "import vigra"], capture_output=True).returncode:
+        pytest.skip("vigra is not here; on Debian: apt install python3-vigra")
+    return python

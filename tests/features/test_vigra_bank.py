@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from shallow2deep.features import FILTERS, FeatureSpec, compute_features
 from shallow2deep.features.torch_bank import compute_features_torch
 
-VIGRA = Path("/usr/bin/python3")
 PROGRAM = """
 import sys
 import numpy as np
@@ -44,15 +43,13 @@ def spec_of(scales: list[float], ndim: int, filters: tuple[str, ...] = FILTERS) 
 
 
 @pytest.mark.parametrize("shape", [(60, 71), (25, 30, 27)])
-def test_the_same_bits_as_vigra(shape: tuple[int, ...], tmp_path: Path) -> None:
-    """By Debian's python3-vigra; raw is bright and varies little, so that rounding shows."""
-    if subprocess.run([VIGRA, "-c", "import vigra"], capture_output=True).returncode:
-        pytest.skip("the system's Python has no vigra; install python3-vigra")
+def test_the_same_bits_as_vigra(shape: tuple[int, ...], vigra_python: Path, tmp_path: Path) -> None:
+    """Raw is bright and varies little, so that rounding shows."""
     scales = [0.2, 0.3, 0.4, 0.7, 0.8, 0.9, 1.0, 1.6, 3.5]
     raw = (33000 + 300 * np.random.default_rng(0).random(shape)).astype(np.float32)
     np.save(tmp_path / "raw.npy", raw)
     arguments = [tmp_path / "raw.npy", tmp_path, ",".join(FILTERS), ",".join(map(str, scales))]
-    subprocess.run([VIGRA, "-c", PROGRAM, *arguments], check=True)
+    subprocess.run([vigra_python, "-c", PROGRAM, *arguments], check=True)
     spec = spec_of(scales, len(shape))
     for name, found in zip(spec.names, compute_features(raw, spec), strict=True):
         title, number = name[:-1].split("[")

@@ -28,6 +28,7 @@ from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.images import open_images
+from shallow2deep.stages.parallel import threads_each
 from shallow2deep.stages.target import _compare_pixel_sizes
 from shallow2deep.stages.template import write_template
 
@@ -185,3 +186,8 @@ def test_demo(tmp_path: Path) -> None:
     result = run_demo(tmp_path / "demo")
     assert result.scores["enhanced"]["dice"] > result.scores["forest"]["dice"] + 0.05
     assert all(place.exists() for place in result.places.values())
+
+
+@pytest.mark.parametrize(("jobs", "items", "threads"), [(8, 1, 8), (8, 3, 2), (2, 5, 1), (4, 0, 4)])
+def test_few_items_take_all_cores(jobs: int, items: int, threads: int) -> None:
+    assert threads_each(jobs, items) == threads
