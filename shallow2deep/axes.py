@@ -51,15 +51,15 @@ def check_axes(axes: str, shape: Sequence[int], name: str) -> str:
         InputError: a time axis, an unknown or repeated letter, no y or x, or not one letter per axis.
     """
     letters = axes.lower()
+    if len(letters) != len(shape):
+        raise InputError(
+            f'{name}: axes "{axes}" have {len(letters)} letters but the shape {tuple(shape)} has '
+            f"{len(shape)} axes; state one letter per axis"
+        )
     if "t" in letters:
         raise InputError(f'{name}: axes "{axes}" hold a time series; save one time point and give that')
     if set(letters) - set(CANONICAL) or len(set(letters)) < len(letters) or not {"y", "x"} <= set(letters):
         raise InputError(
             f'{name}: axes "{axes}" came, but y and x and at most one c and z were expected; state axes'
-        )
-    if len(letters) != len(shape):
-        raise InputError(
-            f'{name}: axes "{axes}" have {len(letters)} letters but the shape {tuple(shape)} has '
-            f"{len(shape)} axes; state one letter per axis"
         )
     return letters

@@ -160,7 +160,7 @@ def recommend(
     if not any(strokes.values()):
         return baseline, (
             f"no strokes were held out, so nothing can be judged: paint {2 * MIN_STROKES} strokes or more "
-            "of each class, and leave held_out above 0"
+            "of each class, leave held_out above 0, and have the forest trained here"
         )
     if short:
         return baseline, (

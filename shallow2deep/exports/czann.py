@@ -155,7 +155,7 @@ def _check(
         raise InputError(f"{path}: ZEN takes only files that end in .czann; give such a name")
     if spec.kind != "segmentor":
         reason = _REFUSED.get(spec.kind, "is not known here")
-        raise InputError(f"{path}: a {spec.kind} {reason}; export a segmentor")
+        raise InputError(f"{path}: the model is of the kind {spec.kind}, which {reason}; export a segmentor")
     if spec.normalisation is None or spec.in_channels != 1:
         raise InputError(
             f"{path}: this segmentor has {spec.in_channels} channels and the normalisation "

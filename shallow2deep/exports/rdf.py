@@ -57,7 +57,10 @@ class PackageInfo:
 def problem_of_info(info: PackageInfo) -> str | None:
     """What bioimage.io would not accept."""
     if not re.fullmatch(r"[A-Za-z0-9_+\- ()]{5,128}", info.name):
-        return f"the name {info.name!r} is not 5 to 128 letters, digits, blanks and _+-(); give another one"
+        return (
+            f"the name {info.name!r} is not 5 to 128 letters, digits, blanks and _+-(); set package.title to "
+            "one that is"
+        )
     if len(info.description) > 1024:
         return f"a description of {len(info.description)} characters came; give at most 1024"
     if not info.authors or not info.cite:

@@ -59,7 +59,7 @@ class Forest:
     def __post_init__(self) -> None:
         problem = self._problem()
         if problem:
-            raise InputError(f"a forest with {problem} was given; make forests by train_forest")
+            raise InputError(f"a forest with {problem} was given; train it again")
 
     @property
     def n_trees(self) -> int:

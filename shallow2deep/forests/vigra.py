@@ -79,8 +79,9 @@ def _read_tree(tree: h5py.Group, n_features: int, columns: np.ndarray, n_classes
     parameters = tree["parameters"][()].astype(np.float64)
     if topology[:2].tolist() != [n_features, len(columns)]:
         raise DamagedFileError(
-            f"{tree.file.filename}: a tree for {topology[0]} features and {topology[1]} labels came, but the "
-            f"project has {n_features} features and {len(columns)} labels; train it in ilastik again"
+            f"{tree.file.filename} holds a tree for {topology[0]} features and {topology[1]} labels, but "
+            f"{n_features} and {len(columns)} came with these data; give data of as many dimensions and "
+            "channels as the project's own, or train it in ilastik again"
         )
     levels = [np.array([_ROOT])]
     seen = 0

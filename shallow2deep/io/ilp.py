@@ -167,6 +167,11 @@ def read_labels(project: Project, lane: Lane, frames: list[Volume]) -> list[np.n
     out = [np.zeros(shape, np.uint8) for _ in frames]
     with reading(project.path), h5py.File(project.path, "r") as file:
         for block in lane.labels:
+            if missing := [a for a in axes if a not in block.axes]:
+                raise InputError(
+                    f"{project.path}: labels of {lane.nickname} ({block.axes}) have no axis {missing[0]}, "
+                    f"but {frames[0].name} ({frames[0].axes}) has; give the data that were painted on"
+                )
             times, box, values = _placed(block, _block(file, block), axes)
             beyond = any(s.stop > n for s, n in zip(box, shape, strict=True))
             if beyond or times.stop > len(frames):

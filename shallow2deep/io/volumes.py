@@ -28,10 +28,13 @@ class Volume:
     """An array in a file, or a part of one.
 
     Attributes:
-        name: as the user typed it; for a folder or a pattern, the path of the member.
+        name: as the user typed it; for a folder or a pattern, the path of the member; then the time point
+            or plane.
         axes: those of "czyx" that there are, in this order.
         dtype: numeric or bool, native byte order.
         voxel_size: nm along each spatial axis; None if unknown.
+        file: what it is read from.
+        time: its number in a time series, from 0; None if the file holds one time point.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Volume:
     shape: tuple[int, ...]
     dtype: np.dtype
     voxel_size: tuple[float, ...] | None
+    file: Path
+    time: int | None
     _read: Callable[[Window], np.ndarray] = field(repr=False, compare=False)
 
     @property
@@ -55,6 +60,11 @@ class Volume:
     def ndim(self) -> int:
         """Number of spatial axes."""
         return len(self.spatial_axes)
+
+    @property
+    def time_suffix(self) -> str:
+        """What tells the results of a series' time points apart: "_t3"; empty if there is one only."""
+        return "" if self.time is None else f"_t{self.time}"
 
     def read(self, window: Window | None = None) -> np.ndarray:
         """Reads a window over all axes, or everything.
@@ -175,15 +185,21 @@ def open_frames(name: str | Path, axes: str, own_axes: bool = False) -> list[Vol
     stored = _open_numbers(name)
     fitting = [known for known in (axes, axes.replace("c", "")) if len(known) == len(stored.shape)]
     stated = stored.axes if stored.axes and len(stored.axes) == len(stored.shape) else ""
-    known = (stated if own_axes and stated else fitting[0] if fitting else stated).lower()
-    if "t" not in known:
-        return [_volume(name, stored, _file_axes(stored, known or None, name), None)]
-    at = known.index("t")
-    check_axes(known.replace("t", ""), stored.shape[:at] + stored.shape[at + 1 :], name)
-    return [
-        replace(_volume(name, stored, known, None, time), name=f"{name} t={time}")
-        for time in range(stored.shape[at])
-    ]
+    known = stated if own_axes and stated else fitting[0] if fitting else stated
+    return _time_points(name, stored, known, None)
+
+
+def _time_points(name: str, stored: Stored, known: str, voxel_size: Sequence[float] | None) -> list[Volume]:
+    """The array itself, or each time point of a series."""
+    at = known.lower().find("t")
+    if at < 0 or len(known) != len(stored.shape):
+        return [_volume(name, stored, _file_axes(stored, known or None, name), voxel_size)]
+    rest = known[:at] + known[at + 1 :]
+    letters = check_axes(rest, stored.shape[:at] + stored.shape[at + 1 :], name)
+    series = partial(_volume, name, stored, f"{letters[:at]}t{letters[at:]}", voxel_size)
+    if stored.shape[at] == 1:
+        return [series()]
+    return [replace(series(time), name=f"{name} t={time}", time=time) for time in range(stored.shape[at])]
 
 
 def _open_numbers(name: str) -> Stored:
@@ -203,7 +219,8 @@ def _volume(
     dtype = np.dtype(stored.dtype.str).newbyteorder("=")
     shape = tuple(int(stored.shape[file_axes.index(a)]) for a in order)
     size = _voxel_size(stored, voxel_size, spatial(order), name)
-    return Volume(name, order, shape, dtype, size, partial(_read_file, name, stored, file_axes, order, time))
+    read = partial(_read_file, name, stored, file_axes, order, time)
+    return Volume(name, order, shape, dtype, size, split_name(name)[0], None, read)
 
 
 def open_volumes(
@@ -211,13 +228,19 @@ def open_volumes(
     axes: str | None = None,
     voxel_size: Sequence[float] | None = None,
 ) -> list[Volume]:
-    """Opens several arrays, see `open_volume`; folders and patterns give their members in natural order.
+    """Opens several arrays, see `open_volume`: all members of folders and patterns, in natural order, and all
+    time points of series.
 
     Raises:
         InputError: also if a folder or pattern has no member.
     """
     several = [names] if isinstance(names, str | Path) else names
-    return [open_volume(member, axes, voxel_size) for name in several for member in members(str(name))]
+    opened = ((member, _open_numbers(member)) for name in several for member in members(str(name)))
+    return [
+        volume
+        for member, stored in opened
+        for volume in _time_points(member, stored, axes or stored.axes or "", voxel_size)
+    ]
 
 
 def check_finite(volume: Volume) -> None:

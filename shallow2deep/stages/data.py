@@ -11,7 +11,6 @@ import numpy as np
 
 from shallow2deep.config import Manifest, RawData, SourceData, TargetData
 from shallow2deep.errors import InputError
-from shallow2deep.io.formats import split_name
 from shallow2deep.io.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
 
@@ -137,7 +136,7 @@ def _strokes_by_name(
 
 def _plain_name(volume: Volume) -> str:
     """The file's name without ending, and without what says only whether it is an image or its strokes."""
-    return re.sub(r"_(raw|image|strokes|labels)$", "", split_name(volume.name)[0].stem)
+    return re.sub(r"_(raw|image|strokes|labels)$", "", volume.file.stem) + volume.time_suffix
 
 
 def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -> list[Volume]:

@@ -1,6 +1,6 @@
 """ilastik projects as input: strokes, names, features and forests; and predicting with them as they are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -58,9 +58,8 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
     for lane, name in zip_longest(project.lanes, raw):
         volumes = lane_frames(project, lane, name)
         title = _new_name(lane, names)
-        for n, (volume, labels) in enumerate(zip(volumes, read_labels(project, lane, volumes), strict=True)):
-            number = f"_t{n}" if len(volumes) > 1 else ""
-            frames.append(Frame(title + number, split_name(volume.name)[0], volume, labels))
+        for volume, labels in zip(volumes, read_labels(project, lane, volumes), strict=True):
+            frames.append(Frame(title + volume.time_suffix, volume.file, volume, labels))
     return frames
 
 
@@ -230,9 +229,7 @@ def predict_project(
     volumes, files = _volumes_to_predict(project, raw)
     targets = [out / f"{name}.h5" for name, _ in volumes]
     refuse_overwriting(targets, [project.path, *files])
-    forests: Mapping[FeatureSpec, Forest] = {
-        spec: project_forest(project, spec) for spec in {spec_of(project, v) for _, v in volumes}
-    }
+    forests = _forests_for(project, [volume for _, volume in volumes])
     for _, volume in volumes:
         check_finite(volume)
     for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
@@ -240,6 +237,20 @@ def predict_project(
         p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
         write_probabilities(target, p, forest.classes, volume.voxel_size)
     return targets
+
+
+def _forests_for(project: Project, volumes: Sequence[Volume]) -> dict[FeatureSpec, Forest]:
+    """The project's forest for each kind of data among `volumes`."""
+    forests: dict[FeatureSpec, Forest] = {}
+    for volume in volumes:
+        try:
+            spec = spec_of(project, volume)
+            if spec not in forests:
+                forests[spec] = project_forest(project, spec)
+        except InputError as error:
+            read_as = f"{volume.name}, read as {volume.axes} of shape {volume.shape}"
+            raise type(error)(f"{read_as}: {error}") from None
+    return forests
 
 
 def _volumes_to_predict(project: Project, raw: Sequence[str]) -> tuple[list[tuple[str, Volume]], list[Path]]:
@@ -256,6 +267,6 @@ def _volumes_to_predict(project: Project, raw: Sequence[str]) -> tuple[list[tupl
         lane = replace(project.lanes[0], nickname=split_name(name)[0].stem)
         title = _new_name(lane, names)
         times = lane_frames(project, lane, name)
-        found += [(f"{title}_t{n}" if len(times) > 1 else title, volume) for n, volume in enumerate(times)]
-        files.append(split_name(name)[0])
+        found += [(title + volume.time_suffix, volume) for volume in times]
+        files.append(times[0].file)
     return found, files

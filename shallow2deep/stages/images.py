@@ -84,10 +84,10 @@ def open_images(data: RawData, ndim: int, channels: str = "grey") -> list[Image]
     for volume in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest):
         colours = volume if channels == "each" else volume.grey()
         parts = images_of(colours, ndim, data.slices)
-        file = split_name(volume.name)[0]
-        name = next(name for name in _names(file.stem) if name not in names)
+        stem = volume.file.stem + volume.time_suffix
+        name = next(name for name in _names(stem) if name not in names)
         names.add(name)
-        images.append(image_of(name, file, colours, parts, volume.ndim > ndim))
+        images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim))
     return images
 
 

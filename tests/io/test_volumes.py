@@ -145,6 +145,25 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.doc")
 
 
+def test_time_series_are_opened_point_by_point(tmp_path: Path) -> None:
+    raw = image((2, 3, 20, 30))
+    np.save(tmp_path / "a.npy", np.moveaxis(raw, 0, 2))
+    tifffile.imwrite(tmp_path / "b.tif", raw, imagej=True, metadata={"axes": "TZYX"})
+    for name, axes in (("a.npy", "zytx"), ("b.tif", None)):
+        found = open_volumes(tmp_path / name, axes, (5, 1, 1))
+        assert [v.name for v in found] == [f"{tmp_path / name} t=0", f"{tmp_path / name} t=1"]
+        assert [(v.time, v.axes, v.file, v.voxel_size) for v in found] == [
+            (t, "zyx", tmp_path / name, (5, 1, 1)) for t in range(2)
+        ]
+        assert all(np.array_equal(v.read(), raw[t]) for t, v in enumerate(found))
+    with pytest.raises(InputError, match="3 letters"):
+        open_volumes(tmp_path / "a.npy", "tyx")
+    np.save(tmp_path / "one.npy", raw[:1, 0])
+    (one,) = open_volumes(tmp_path / "one.npy", "tyx")
+    assert (one.time, one.axes) == (None, "yx")
+    assert np.array_equal(one.read(), raw[0, 0])
+
+
 def test_time_and_complex_numbers_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", image((2, 4, 5)))
     with pytest.raises(InputError, match="time"):

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
-from tiny import Data
+from tiny import N_IMAGES, Data
 
-from shallow2deep import predict
+from shallow2deep import adapt, predict
 from shallow2deep.config import (
     EnhancedSettings,
     EnhancerTrainConfig,
@@ -22,7 +23,7 @@ from shallow2deep.config import (
 )
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.inference.network import predict_with_network
-from shallow2deep.io.volumes import open_volumes
+from shallow2deep.io.volumes import open_volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.demo import run_demo
@@ -91,6 +92,22 @@ def test_names_of_results_differ(tmp_path: Path) -> None:
     assert len(set(names)) == 3
 
 
+def test_a_time_series_is_adapted_as_its_images(
+    target_run: Path, source_run: Path, data: Data, tmp_path: Path
+) -> None:
+    for kind in ("raw", "strokes"):
+        images = np.stack([iio.imread(data.folder / f"target{n}_{kind}.png") for n in range(N_IMAGES)])
+        tifffile.imwrite(tmp_path / f"movie_{kind}.tif", images, imagej=True, metadata={"axes": "TYX"})
+    movie = {"raw": str(tmp_path / "movie_raw.tif"), "strokes": str(tmp_path / "movie_strokes.tif")}
+    adapt(data.target(source_run, target=movie), tmp_path / "run")
+    written = predict(tmp_path / "run", movie["raw"], tmp_path / "out", "enhanced")
+    for n, path in enumerate(written):
+        assert path.name == f"movie_raw_t{n}.h5"
+        expected = open_volume(target_run / "enhanced" / f"target{n}_raw.h5").read()
+        np.testing.assert_array_equal(open_volume(tmp_path / "run" / "enhanced" / path.name).read(), expected)
+        np.testing.assert_allclose(open_volume(path).read(), expected, atol=1e-6)
+
+
 def test_predict_does_not_overwrite_raw(target_run: Path, data: Data, tmp_path: Path) -> None:
     raw = tmp_path / "raw.tif"
     iio.imwrite(raw, iio.imread(data.folder / "target0_raw.png"))
@@ -102,8 +119,6 @@ def test_predict_does_not_overwrite_raw(target_run: Path, data: Data, tmp_path: 
 
 def test_killed_while_a_stale_stage_was_removed(target_run: Path, data: Data, tmp_path: Path) -> None:
     """What is left of old artifacts is not taken for new ones."""
-    from shallow2deep import adapt
-
     run = shutil.copytree(target_run, tmp_path / "run")
     (run / "target_forest" / "manifest.json").unlink()
     for old in (run / "target_forest").glob("*.h5"):
