@@ -16,19 +16,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import h5py
+import imageio.v3 as iio
+import numpy as np
+
 from shallow2deep.config import (
     AdaptConfig,
     CompareSettings,
     EnhancerTrainConfig,
     RawData,
     SegmentorSettings,
+    StrokeSettings,
     TargetData,
     read_yaml,
     validated,
     with_overrides,
 )
 from shallow2deep.evaluation.held_out import Score, recommend
-from shallow2deep.io.atomic import read_json, write_json
+from shallow2deep.forests.strokes import draw_strokes
+from shallow2deep.io.atomic import atomic_path, read_json, write_json
 from shallow2deep.stages.candidates import FOREST, SUPERVISED, candidate_names, made
 from shallow2deep.stages.choice import CHOICE, PREDICTION, trusted
 from shallow2deep.stages.evaluation import evaluate
@@ -37,7 +43,8 @@ from shallow2deep.stages.source_run import enhancer_train
 from shallow2deep.stages.target_run import adapt
 
 HERE = Path(__file__).parent
-AMOUNTS = ("few", "medium", "many")
+AMOUNTS = {"few": 3, "medium": 10, "many": 30}  # strokes of each class
+HELA_PAINTED, HELA_TEST = ("0001", "0060"), ("0030", "0116", "0150")
 COLUMNS = ("target_forest", "enhanced", "segmentor-consistency", "source_net", "strokes_net", SUPERVISED)
 N_CLASSES = 2
 GOOD = 0.02  # of Dice below the best
@@ -49,6 +56,7 @@ class Pair:
 
     Attributes:
         slices, test_slices: planes of volumes that are painted on, and that are scored.
+        test_valid: masks of what is scored; all if empty.
     """
 
     recipe: str
@@ -60,6 +68,7 @@ class Pair:
     test_labels: tuple[str, ...]
     slices: str | None = None
     test_slices: str | None = None
+    test_valid: tuple[str, ...] = ()
 
 
 def nuclei(folder: str, data: Path) -> Pair:
@@ -68,6 +77,7 @@ def nuclei(folder: str, data: Path) -> Pair:
     painted = {
         "dsb_fluo_360": ("0532c64c2fd0", "a0afead3b4fe", "7d40ea6ead1b"),
         "dsb_fluo_512x640": ("f728de042672", "ad9d305cbf19", "80632d6be60c"),
+        "dsb_fluo_embryo": ("a102535b0e88", "20b20ab04937", "f29fd9c52e04"),
         "dsb_purple_256x320": ("52a6b8ae4c8e", "3b0709483b1e", "610f32e2d9d2"),
     }[folder]
     return Pair(
@@ -101,7 +111,40 @@ def epfl(recipe: str) -> Pair:
     )
 
 
-def pairs(data: Path) -> dict[str, Pair]:
+def hela(recipe: str, runs: Path) -> Pair:
+    """Planes of one cell; only that cell is labelled, and not all of its mitochondria."""
+    raw, labels, valid = (
+        {z: f"em_hela_sbf/z{z}_{kind}.png" for z in HELA_PAINTED + HELA_TEST}
+        for kind in ("raw", "mitochondria", "valid")
+    )
+    return Pair(
+        recipe,
+        ("background", "mitochondria"),
+        str(runs.resolve() / "hela_strokes.h5"),
+        tuple(raw[z] for z in HELA_PAINTED),
+        tuple(labels[z] for z in HELA_PAINTED),
+        tuple(raw[z] for z in HELA_TEST),
+        tuple(labels[z] for z in HELA_TEST),
+        test_valid=tuple(valid[z] for z in HELA_TEST),
+    )
+
+
+def draw_on_hela(data: Path, path: Path) -> None:
+    """Strokes like those that the other targets have: as many of each class, inside the labelled cell."""
+    stems = [data / "em_hela_sbf" / f"z{z}" for z in HELA_PAINTED]
+    labels, valid = (
+        np.stack([iio.imread(f"{stem}_{kind}.png") > 0 for stem in stems])
+        for kind in ("mitochondria", "valid")
+    )
+    classes = np.where(valid, labels, N_CLASSES).astype(np.uint8)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for number, (amount, count) in enumerate(AMOUNTS.items()):
+            settings = StrokeSettings(count=(count, count), imbalance=1, width=(3, 3))
+            drawn = draw_strokes(classes, N_CLASSES, settings, np.random.default_rng(number))
+            file.create_dataset(amount, data=drawn, compression="gzip")
+
+
+def pairs(data: Path, runs: Path) -> dict[str, Pair]:
     vnc, cdeep3m = "em_vnc/vnc_stack1.h5", "em_cdeep3m_sbem/cdeep3m_mito.h5"
     medulla, mito = "em_medulla_fibsem/medulla_ts2.h5", "mitochondria"
     return {
@@ -116,8 +159,10 @@ def pairs(data: Path) -> dict[str, Pair]:
             "membranes_medulla", "membranes", vnc, "membranes_strict", "em_vnc_membranes", "0,7,14", "16:20"
         ),
         "em-2d-epfl": epfl("mitochondria_em_2d"),
+        "em-2d-hela": hela("mitochondria_em_2d", runs),
         "fluo-360": nuclei("dsb_fluo_360", data),
         "fluo-512x640": nuclei("dsb_fluo_512x640", data),
+        "fluo-embryo": nuclei("dsb_fluo_embryo", data),
         "fluo-purple": nuclei("dsb_purple_256x320", data),
     }
 
@@ -162,10 +207,11 @@ def result(
     choice = read_json(run / PREDICTION / CHOICE)
     dice = {}
     labels = RawData(raw=under(data, pair.test_labels), slices=pair.test_slices)
+    valid = RawData(raw=under(data, pair.test_valid)) if pair.test_valid else None
     for name in made(run, candidate_names(config)):
         raw = RawData(raw=under(data, pair.test_raw), slices=pair.test_slices)
         maps = predict(run, raw, run / "test" / name, name)
-        dice[name] = evaluate(RawData(raw=tuple(map(str, maps))), labels)["all"]["dice"]
+        dice[name] = evaluate(RawData(raw=tuple(map(str, maps))), labels, valid)["all"]["dice"]
     return {"dice": dice, "recommended": choice["recommended"], "used_pixels": choice["used_pixels"]}
 
 
@@ -264,7 +310,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="any setting of adapt, KEY=VALUE")
     parser.add_argument("--kept", action="store_true", help="make nothing; judge anew what is there")
     options = parser.parse_args()
-    known = pairs(options.data)
+    known = pairs(options.data, options.runs)
     rows, everything = [], []
     for name in options.pairs or known:
         if options.kept:
@@ -273,6 +319,8 @@ def main() -> None:
             everything += [one for found in kept.values() for one in found]
             continue
         pair = known[name]
+        if not (options.data / pair.strokes).exists():
+            draw_on_hela(options.data, Path(pair.strokes))
         recipe = HERE / f"{pair.recipe}.yaml"
         values = read_yaml(recipe)
         if options.source_net:

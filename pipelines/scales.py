@@ -48,12 +48,13 @@ def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
             continue
         maps = forest_maps(run, pair, options.data)
         truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
-        cells = [pooled_score([p[1] for p in maps], truths)["dice"]]
+        valids = [valid.read() > 0 for valid in open_volumes(under(options.data, pair.test_valid))] or None
+        cells = [pooled_score([p[1] for p in maps], truths, valids)["dice"]]
         found = {scale: [at_scale(network, p[1], scale) for p in maps] for scale in SCALES}
         for scales in (*((scale,) for scale in SCALES), *SEVERAL):
             together = zip(*(found[scale] for scale in scales), strict=True)
             means = [weighed_mean(several, p[1])[-1] for several, p in zip(together, maps, strict=True)]
-            cells.append(pooled_score(means, truths)["dice"])
+            cells.append(pooled_score(means, truths, valids)["dice"])
         yield f"| {name} | {amount} | {' | '.join(f'{cell:.3f}' for cell in cells)} |"
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--pairs", nargs="*")
     options = parser.parse_args()
-    known = pairs(options.data)
+    known = pairs(options.data, options.runs)
     together = [f"{min(scales)} to {max(scales)}" for scales in SEVERAL]
     print(f"| source-target | strokes | forest | {' | '.join([*map(str, SCALES), *together])} |")
     print(f"|{'---|' * (len(SCALES) + len(SEVERAL) + 3)}")

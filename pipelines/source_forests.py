@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3, 4))
     options = parser.parse_args()
-    known = pairs(options.data)
+    known = pairs(options.data, options.runs)
     columns = [(name, amount) for name in PAIRS for amount in AMOUNTS]
     titles = " | ".join(f"{name} {amount}" for name, amount in columns)
     print(f"| source forests | CPU minutes to grow them | {titles} |\n|{'---|' * (len(columns) + 2)}")

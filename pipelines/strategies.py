@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     recipe = HERE / "mitochondria_vnc.yaml"
-    pair = pairs(options.data)["vnc-epfl"]
+    pair = pairs(options.data, options.runs)["vnc-epfl"]
     rows = []
     for number, (name, shares) in enumerate(MIXTURES.items()):
         values = read_yaml(recipe)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shallow2deep.errors import DamagedFileError
+from shallow2deep.errors import DamagedFileError, InputError
 
 _MAX_JSON = 64 * 2**20
 
@@ -36,6 +36,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if path.is_dir() or (temporary.is_dir() and path.exists()):  # only a file can be replaced in one step
             path.replace(aside)
         temporary.replace(path)
+    except InputError as error:  # in the words of a path that the user knows
+        _remove(temporary)
+        raise type(error)(str(error).replace(str(temporary), str(path))) from None
     except BaseException:
         _remove(temporary)
         raise

@@ -126,6 +126,29 @@ def class_order(project: Project, background: str | int | None) -> list[int]:
     return [number, *(n for n in range(len(names)) if n != number)]
 
 
+def _labels_of_classes(project: Project, data: TargetData) -> list[list[int]]:
+    """For each class the project's labels, counted from 0, that belong to it; the background's come first.
+
+    Every label is a class of its own; but where maps are given that hold several structures, the one that is
+    chosen stands against all other labels.
+    """
+    order = class_order(project, data.background)
+    if not data.probabilities or len(order) == 2:
+        return [[n] for n in order]
+    names, wanted = project.label_names, data.channel
+    if wanted is None:
+        raise InputError(
+            f"{project.path} has the labels {', '.join(names)}, but one map is enhanced; choose it by channel"
+        )
+    label = names.index(wanted) if isinstance(wanted, str) and wanted in names else wanted
+    if isinstance(label, str) or label not in order[1:]:
+        raise InputError(
+            f"channel {wanted} of the maps is no structure of {project.path}; give one of "
+            f"{', '.join(f'{names[n]} ({n})' for n in order[1:])}"
+        )
+    return [[n for n in order if n != label], [label]]
+
+
 def with_project(config: AdaptConfig) -> AdaptConfig:
     """The same settings with the classes of the ilastik project they name, if they name one.
 
@@ -135,8 +158,8 @@ def with_project(config: AdaptConfig) -> AdaptConfig:
     if config.target.ilp is None:
         return config
     project = open_project(config.target.ilp)
-    names = project.label_names
-    classes = tuple(names[n] for n in class_order(project, config.target.background))
+    labels = _labels_of_classes(project, config.target)
+    classes = tuple(project.label_names[numbers[0]] for numbers in labels)
     target = config.target.model_copy(update={"channels": "each"})
     return config.model_copy(update={"classes": classes, "target": target})
 
@@ -159,8 +182,8 @@ def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], Fea
             f"{data.ilp}: its data sets differ in dimensions or channels; give data that are alike"
         )
     numbers = np.zeros(256, np.uint8)
-    for number, label in enumerate(class_order(project, data.background), 1):
-        numbers[label + 1] = number
+    for number, labels in enumerate(_labels_of_classes(project, data), 1):
+        numbers[[label + 1 for label in labels]] = number
     images, strokes = [], []
     for frame in frames:
         stacked = frame.whole.ndim == 3

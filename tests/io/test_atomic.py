@@ -21,6 +21,14 @@ def test_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_messages_name_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DamagedFileError, match=r"^\S+/a\.zip is wrong$"),
+        atomic_path(tmp_path / "a.zip") as path,
+    ):
+        raise DamagedFileError(f"{path} is wrong")
+
+
 def test_folders_are_replaced_as_a_whole(tmp_path: Path) -> None:
     for n in (1, 2):
         with atomic_path(tmp_path / "a.zarr") as path:

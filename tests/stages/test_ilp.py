@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from shallow2deep import adapt, predict
 from shallow2deep.cli import app
-from shallow2deep.config import AdaptConfig, RawData, validated
+from shallow2deep.config import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.errors import InputError
 from shallow2deep.exports.ilp import export_forest
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, train_forest
+from shallow2deep.io.atomic import read_json
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.stages.ilp import predict_project, spec_of
@@ -380,6 +381,34 @@ def test_labels_are_no_probabilities(flat: Path, source_run: Path, tmp_path: Pat
     target = {"ilp": str(flat), "background": "ground", "probabilities": f"{tmp_path}/?.npy"}
     with pytest.raises(InputError, match="not labels"):
         adapt(config(source_run, target), tmp_path / "run")
+
+
+def test_one_of_several_structures_in_maps(source_run: Path, tmp_path: Path) -> None:
+    """Two kinds of ground: the discs' map is enhanced, and all other labels are background."""
+    lanes, maps = [], []
+    for seed in (200, 201):
+        raw, strokes = painted(seed)
+        strokes[:30][strokes[:30] == 2] = 3
+        lanes.append((raw[..., None], "yxc", strokes[..., None]))
+        maps.append(np.stack([(strokes == n) * 0.8 + 0.1 for n in (1, 2, 3)], -1).astype(np.float32))
+        np.save(tmp_path / f"p{seed}.npy", maps[-1])
+    project = write_project(tmp_path / "p.ilp", lanes, ("disc", "ground", "dirt"))
+    target = {"ilp": str(project), "background": "ground", "probabilities": f"{tmp_path}/p*.npy"}
+    for channel in ("disc", 0):
+        run = tmp_path / f"run-{channel}"
+        adapt(config(source_run, target | {"channel": channel}), run)
+        assert np.array_equal(foreground(run, "lane_0"), maps[0][..., 0])
+        assert read_yaml(run / "settings.yaml")["classes"] == ["ground", "disc"]
+        assert read_json(run / "prediction" / "choice.json")["used_pixels"] == sum(
+            np.count_nonzero(labels) for _, _, labels in lanes
+        )
+    for channel, message in ((None, "choose it by channel"), ("ground", "no structure"), (5, "dirt")):
+        with pytest.raises(InputError, match=message):
+            adapt(config(source_run, target | {"channel": channel}), tmp_path / "other")
+    np.save(tmp_path / "p200.npy", 1 - maps[0])
+    np.save(tmp_path / "p201.npy", 1 - maps[1])
+    with pytest.raises(InputError, match="choose the other channel"):
+        adapt(config(source_run, target | {"channel": "disc"}), tmp_path / "other")
 
 
 def test_a_map_of_8_bits_may_be_empty(source_run: Path, tmp_path: Path) -> None:
