@@ -139,6 +139,30 @@ def test_channels_and_time_with_a_segmentor(source_run: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, SIZE, SIZE, 1), r"other.npy, read as czyx of shape .* came with these data"),
+        ((3, 80, 90), r"other.npy, read as cyx of shape \(90, 3, 80\): 90 channels"),
+    ],
+)
+def test_other_data_than_the_project_has(shape: tuple, message: str, flat: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npy"
+    np.save(other, np.zeros(shape, np.uint8))
+    with pytest.raises(InputError, match=message):
+        predict_project(flat, tmp_path / "out", [str(other)])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_volume_for_strokes_on_planes(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "volume.npy", np.zeros((2, SIZE, SIZE, 1), np.uint8))
+    raw = [str(tmp_path / "volume.npy")] * 2
+    with pytest.raises(
+        InputError, match=r"labels of lane 0 \(yxc\) have no axis z, but .*volume.npy \(czyx\)"
+    ):
+        adapt(config(source_run, {"ilp": str(flat), "raw": raw}), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
     "form", ["channel first", "channel last", "ilastik", "one channel", "8 bits", "pages"]
 )
 def test_maps_made_elsewhere(form: str, flat: Path, source_run: Path, tmp_path: Path) -> None:
