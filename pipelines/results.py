@@ -158,6 +158,7 @@ def pairs(data: Path, runs: Path) -> dict[str, Pair]:
         "medulla-vnc": volume(
             "membranes_medulla", "membranes", vnc, "membranes_strict", "em_vnc_membranes", "0,7,14", "16:20"
         ),
+        "vnc-long-epfl": epfl("mitochondria_vnc_long"),
         "em-2d-epfl": epfl("mitochondria_em_2d"),
         "em-2d-hela": hela("mitochondria_em_2d", runs),
         "fluo-360": nuclei("dsb_fluo_360", data),
