@@ -28,6 +28,7 @@ from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.exports.tiling import Tiling, predict_tiled
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import open_volume
+from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.ilp import open_frames
 from shallow2deep.stages.models import load_enhancer
 from shallow2deep.stages.target_run import adapt
@@ -97,6 +98,7 @@ def main() -> None:
     adapt(AdaptConfig(target=target, enhancer=ENHANCER), run)
 
     network, _ = load_enhancer(ENHANCER)
+    assert isinstance(network, UNet)
     tiling = Tiling.of(network)
     painted, maps, found = [], [], []
     truths = under(options.data, pairs(options.data, options.runs)[PAIR].labels)

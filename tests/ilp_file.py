@@ -1,6 +1,7 @@
 """Makes ilastik project files, with what the real ones hold of it that is read."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ def axistags(axes: str) -> str:
 
 def write_project(
     path: Path,
-    data: list[tuple[str | np.ndarray, str, np.ndarray]],
+    data: Sequence[tuple[str | np.ndarray, str, np.ndarray]],
     label_names: tuple[str, ...] = ("Label 1", "Label 2"),
     workflow: str = "Pixel Classification",
     version: str = "1.4.1",

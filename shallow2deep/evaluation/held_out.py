@@ -159,8 +159,9 @@ def recommend(
     short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
     if not any(strokes.values()):
         return baseline, (
-            f"no strokes were held out, so nothing can be judged: paint {2 * MIN_STROKES} strokes or more "
-            "of each class, leave held_out above 0, and have the forest trained here"
+            "no strokes were held out, so nothing can be judged: look at the pictures of all results, or "
+            f"paint {2 * MIN_STROKES} strokes or more of each class, leave held_out above 0, and have the "
+            "forest trained here"
         )
     if short:
         return baseline, (

@@ -30,6 +30,11 @@ def export_forest(forest: Forest, project: str | Path, out: str | Path) -> Path:
     source, out = open_project(project), Path(out)
     if out.suffix.lower() != ".ilp" or out.exists():
         raise InputError(f"{out}: give the name of a new file that ends in .ilp")
+    if not source.has_forest:
+        raise InputError(
+            f"{source.path} holds no trained forest to replace; press Live Update in ilastik and save, then "
+            "export again"
+        )
     _check(forest, source)
     ordered = _by_label(forest, source)
     group = f"{source.group}/ClassifierForests"

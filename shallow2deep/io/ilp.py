@@ -49,12 +49,14 @@ class Lane:
     """One of the data sets of a project.
 
     Attributes:
+        stem: the name of its file without ending, wherever that is; the nickname if it has none.
         raw: its name, as `open_volume` takes it; None if only `problem` can be said.
         axes: of the data as ilastik saw it, such as "tzyxc".
         labels: what was painted.
     """
 
     nickname: str
+    stem: str
     raw: str | None
     problem: str
     axes: str
@@ -174,6 +176,8 @@ def read_labels(project: Project, lane: Lane, frames: list[Volume]) -> list[np.n
                 )
             times, box, values = _placed(block, _block(file, block), axes)
             beyond = any(s.stop > n for s, n in zip(box, shape, strict=True))
+            window = dict(zip(block.axes, block.window, strict=True))
+            beyond |= "z" not in axes and window.get("z", slice(0, 1)) != slice(0, 1)
             if beyond or times.stop > len(frames):
                 raise InputError(
                     f"{project.path}: labels of {lane.nickname} lie outside of {frames[0].name}, which has "
@@ -241,7 +245,10 @@ def _lanes(path: Path, file: h5py.File, own: h5py.Group, old: bool) -> Iterator[
         if len(labels) > _MAX_BLOCKS:
             raise ValueError(f"{len(labels)} blocks of labels")
         blocks = tuple(_label_block(labels[key], axes, old) for key in sorted(labels))
-        yield Lane(_text(info["nickname"]), raw, problem, axes, blocks)
+        stated = _text(info["filePath"] if "filePath" in info else info["nickname"])
+        match = _INNER_PATH.fullmatch(stated)
+        stem = PureWindowsPath(match[1] if match else stated).stem  # it knows both kinds of slashes
+        yield Lane(_text(info["nickname"]), stem, raw, problem, axes, blocks)
 
 
 def _axes(info: h5py.Group) -> str:

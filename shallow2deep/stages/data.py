@@ -13,6 +13,7 @@ from shallow2deep.config import Manifest, RawData, SourceData, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.io.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
+from shallow2deep.stages.names import owners, plain_name, warn_of_order
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,21 @@ def open_strokes(
 ) -> list[np.ndarray]:
     """The strokes of each raw image, uint8 `(*spatial)`: 0 or a class number from 1."""
     volumes = open_volumes(data.strokes, data.stroke_axes)
+    names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raws]
+    numbers = owners(names, keys) if all(volume.ndim == ndim for volume in volumes) else None
+    if numbers is not None:
+        painted = [raws[number] for number in numbers]
+        found = read_strokes(volumes, painted, _mapping(data, classes), classes)
+        out = [np.zeros(raw.spatial_shape, np.uint8) for raw in raws]
+        for number, drawn in zip(numbers, found, strict=True):
+            out[number] = drawn
+        return out
     if 1 < len(volumes) < len(raws):
-        return _strokes_by_name(data, classes, volumes, raws)
+        raise InputError(
+            f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
+            "belong together; name them alike, or give one for each"
+        )
+    warn_of_order("strokes", names, keys)
     strokes = [image for volume in volumes for image in images_of(volume, ndim, None)]
     if data.slices is not None and len(strokes) != len(raws):
         # strokes given for the whole volume: take the planes that the raw is taken from
@@ -112,38 +126,13 @@ def _mapping(data: TargetData, classes: Sequence[str]) -> Mapping[int, int]:
     return data.stroke_classes or {n: n for n in range(1, len(classes) + 1)}
 
 
-def _strokes_by_name(
-    data: TargetData, classes: Sequence[str], volumes: Sequence[Volume], raws: Sequence[Volume]
-) -> list[np.ndarray]:
-    """Strokes for some of the images: `a.png` or `a_strokes.png` belong to `a.png` or `a_raw.png`."""
-    numbers = {_plain_name(raw): n for n, raw in enumerate(raws)}
-    names = [_plain_name(volume) for volume in volumes]
-    strange = [v.name for v, name in zip(volumes, names, strict=True) if name not in numbers]
-    if strange or len(numbers) < len(raws) or len(set(names)) < len(names):
-        example = f" ({strange[0]})" if strange else ""
-        raise InputError(
-            f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
-            f"belong together{example}; name them alike, or give one for each"
-        )
-    painted = [raws[numbers[name]] for name in names]
-    out = [np.zeros(raw.spatial_shape, np.uint8) for raw in raws]
-    for name, drawn in zip(
-        names, read_strokes(volumes, painted, _mapping(data, classes), classes), strict=True
-    ):
-        out[numbers[name]] = drawn
-    return out
-
-
-def _plain_name(volume: Volume) -> str:
-    """The file's name without ending, and without what says only whether it is an image or its strokes."""
-    return re.sub(r"_(raw|image|strokes|labels)$", "", volume.file.stem) + volume.time_suffix
-
-
 def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -> list[Volume]:
     """The volume itself, or its planes where images are 2D."""
     if volume.ndim < ndim:
         raise InputError(f"{volume.name} has axes {volume.axes}; volumes were expected: give z, y and x")
     if volume.ndim == ndim == 2:
+        if slices is not None:
+            raise InputError(f"{volume.name} has no planes to choose slices {slices} from; leave out slices")
         return [volume]
     depth = volume.spatial_shape[0]
     wanted = chosen_slices(slices, depth, volume.name)

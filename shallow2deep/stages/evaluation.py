@@ -10,6 +10,8 @@ from shallow2deep.evaluation.metrics import pooled_score, score
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.stages.data import images_of, select
 
+_ROUNDING = 0.05  # probabilities of two classes add up to 1 within this, also when stored in 8 bits
+
 
 def evaluate(
     predictions: RawData,
@@ -37,8 +39,9 @@ def evaluate(
     masks = _planes(valid)[1] if valid is not None else [None] * len(maps)
     if not len(maps) == len(truths) == len(masks):
         raise InputError(
-            f"{len(maps)} predicted, {len(truths)} label and {len(masks)} valid planes came; "
-            "give one for each"
+            f"{len(maps)} predicted and {len(truths)} label planes"
+            + (f", and {len(masks)} valid ones," if valid is not None else "")
+            + " came; give one for each"
         )
     ps = [_channel(volume, channel) for volume in maps]
     ts = [_binary(volume, label_value) for volume in truths]
@@ -62,6 +65,11 @@ def _channel(volume: Volume, channel: int | None) -> np.ndarray:
     if "c" in volume.axes:
         if channel is None and len(p) > 2:
             raise InputError(f"{volume.name} has {len(p)} channels; say by channel which one to score")
+        if channel is None and len(p) == 2 and np.abs(p.sum(0, dtype=np.float32) - 1).max() > _ROUNDING:
+            raise InputError(
+                f"{volume.name} holds two structures, as its channels do not add up to 1; say by channel "
+                "which one to score, 0 or 1"
+            )
         channel = -1 if channel is None else channel
         if not -len(p) <= channel < len(p):
             raise InputError(f"{volume.name} has {len(p)} channels, so there is no channel {channel}")

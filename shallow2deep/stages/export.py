@@ -152,7 +152,10 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: boo
         raise InputError(f"{run}: {name} is no network of it; give one of {', '.join(names)}")
     _require_finished(run, name)
     if name == ENHANCED and _came_as_package(config.enhancer, run / name):
-        raise InputError(f"{run}: its enhancer came as a package; give that package to others")
+        raise InputError(
+            f"{run}: its enhancer came as a package; give that package to others, or run adapt with "
+            "--segmentor and export the segmentor"
+        )
     network, spec = load_model(run / name)
     measured = _held_out_score(run, name)
     target = open_target(config, trust)

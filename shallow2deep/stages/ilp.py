@@ -12,12 +12,13 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, predict_probabilities
 from shallow2deep.forests.vigra import read_forests
-from shallow2deep.io.formats import split_name
+from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
 from shallow2deep.io.volumes import Volume, check_finite, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.images import Image, image_of, refuse_overwriting
+from shallow2deep.stages.names import owners, warn_of_order
 from shallow2deep.stages.parallel import threads_each
 
 
@@ -53,6 +54,7 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
             f"{len(raw)} raw data came for the {len(project.lanes)} data sets of {project.path}; give one "
             "for each"
         )
+    raw = _by_lane(raw, project.lanes)
     names: set[str] = set()
     frames: list[Frame] = []
     for lane, name in zip_longest(project.lanes, raw):
@@ -61,6 +63,16 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
         for volume, labels in zip(volumes, read_labels(project, lane, volumes), strict=True):
             frames.append(Frame(title + volume.time_suffix, volume.file, volume, labels))
     return frames
+
+
+def _by_lane(raw: list[str], lanes: Sequence[Lane]) -> list[str]:
+    """Data in the order of the lanes that they take the place of: by name where names tell, else as given."""
+    stems, keys = [split_name(name)[0].stem for name in raw], [lane.stem for lane in lanes]
+    numbers = owners(stems, keys)
+    if numbers is None:
+        warn_of_order("raw data", stems, keys)
+        return raw
+    return [raw[n] for n in np.argsort(numbers)]
 
 
 def _new_name(lane: Lane, names: set[str]) -> str:
@@ -121,7 +133,8 @@ def class_order(project: Project, background: str | int | None) -> list[int]:
         number -= 1
     if isinstance(number, str) or not 0 <= number < len(names):
         raise InputError(
-            f'{project.path} has no label "{background}"; give one of {", ".join(names)}, or its number'
+            f'{project.path} has no label "{background}"; give one of {", ".join(names)}, or its number, '
+            "from 1"
         )
     return [number, *(n for n in range(len(names)) if n != number)]
 
@@ -247,6 +260,8 @@ def predict_project(
         InputError: a project or data that cannot be used, before any work.
     """
     project, out = open_project(path), Path(out)
+    if out.suffix.lower() in ENDINGS or out.is_file():
+        raise InputError(f"{out}: maps are written into a folder; give the name of one")
     if not project.has_forest:
         raise InputError(f"{path} holds no trained forest; press Live Update in ilastik, save, and try again")
     volumes, files = _volumes_to_predict(project, raw)

@@ -13,6 +13,7 @@ from shallow2deep.io.ilp import open_project
 from shallow2deep.io.stored import reading
 from shallow2deep.io.volumes import Volume, members, open_frames
 from shallow2deep.stages.images import Image
+from shallow2deep.stages.names import owners, warn_of_order
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
 _FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities
@@ -49,13 +50,14 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np
 
 
 def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
-    """The maps in the images' order: by name where each begins with that of one image, else as given."""
+    """The maps in the images' order: by name where names tell, else as given."""
     stems = [split_name(name)[0].stem for name in names]
-    for keys in ([image.name for image in images], [image.file.stem for image in images]):
-        found = [[name for name, stem in zip(names, stems, strict=True) if stem.startswith(k)] for k in keys]
-        matched = dict.fromkeys(fitting[0] for fitting in found if len(fitting) == 1)
-        if len(matched) == len(names):
-            return list(matched)
+    keys = [image.name for image in images]
+    for several in (keys, [image.file.stem for image in images]):
+        numbers = owners(stems, list(dict.fromkeys(several)))
+        if numbers is not None:
+            return [names[n] for n in np.argsort(numbers)]
+    warn_of_order("maps", stems, keys)
     return names
 
 
@@ -147,11 +149,18 @@ def _channel(name: str, count: int, config: AdaptConfig) -> int:
         raise InputError(
             f"{name} has {count} channels; state the foreground's by its number, from 0, as channel"
         )
+    if isinstance(wanted, str) and count == 1:
+        return 0
     if isinstance(wanted, str):
         known = _channel_names(name, config)
         if wanted not in known:
             raise InputError(
                 f'{name} has no channel "{wanted}"; known are {", ".join(known)}, or 0 to {count - 1}'
+            )
+        if len(known) != count:
+            raise InputError(
+                f"{name} has {count} channels, but there are {len(known)} names: {', '.join(known)}; give "
+                "the channel by its number, from 0"
             )
         wanted = known.index(wanted)
     if not 0 <= wanted < count:

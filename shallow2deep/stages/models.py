@@ -48,7 +48,7 @@ def _paths() -> dict[str, Path]:
     for folder in (*_own_folders(), *_folders_with_the_program()):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
-                if is_package(path):
+                if is_package(path) and not path.name.startswith("."):
                     found.setdefault(path.stem if path.is_file() else path.name, path)
     return found
 

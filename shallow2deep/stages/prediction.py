@@ -6,6 +6,7 @@ from pathlib import Path
 from shallow2deep.config import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import read_json
+from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.write import ENDINGS, write_probabilities
 from shallow2deep.networks.model import load_model
@@ -68,6 +69,8 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
         if len(images) > 1:
             raise InputError(f"{len(images)} images cannot go into the one file {out}; give a folder")
         targets = [out]
+    elif out.suffix.lower() in READABLE:
+        raise InputError(f"{out}: results are written as {', '.join(ENDINGS)}; give such a name, or a folder")
     else:
         targets = [out / f"{image.name}.h5" for image in images]
     refuse_overwriting(targets, [image.file for image in images])

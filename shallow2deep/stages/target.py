@@ -22,6 +22,7 @@ from shallow2deep.stages.ilp import class_order, project_forest, project_images
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.maps import open_maps
 from shallow2deep.stages.models import find_enhancer, is_package, load_enhancer
+from shallow2deep.stages.names import owners, plain_name, warn_of_order
 from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
@@ -98,12 +99,11 @@ def open_target(config: AdaptConfig, trust: bool = False) -> Target:
     _, model = load_enhancer(config.enhancer, trust)
     images, strokes, spec = _open_images(config, _features(config, model))
     _compare_pixel_sizes(config, model, images[0])
-    raws = [part for image in images for part in image.parts]
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
     share = 0.0 if exists else config.held_out
     used, held_out = split_strokes(strokes, share, config.seed)
-    labels = _open_labels(config.target, config.ndim, raws)
+    labels = _open_labels(config.target, config.ndim, images)
     return Target(
         images,
         used,
@@ -176,7 +176,7 @@ def _open_forest(config: AdaptConfig, spec: FeatureSpec) -> Forest | None:
     return project_forest(project, spec, class_order(project, config.target.background))
 
 
-def _open_labels(data: TargetData, ndim: int, raws: list[Volume]) -> list[Volume]:
+def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volume]:
     """The dense labels of each raw image, or none.
 
     Raises:
@@ -185,7 +185,14 @@ def _open_labels(data: TargetData, ndim: int, raws: list[Volume]) -> list[Volume
     if data.labels is None:
         return []
     volumes = select(open_volumes(data.labels), data.manifest)
+    names, keys = [plain_name(volume) for volume in volumes], [plain_name(image.whole) for image in images]
+    numbers = owners(names, keys)
+    if numbers is None:
+        warn_of_order("labels", names, keys)
+    else:
+        volumes = [volumes[n] for n in np.argsort(numbers)]
     labels = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    raws = [part for image in images for part in image.parts]
     if len(labels) != len(raws):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
     for raw, truth in zip(raws, labels, strict=True):

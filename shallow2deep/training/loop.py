@@ -201,6 +201,7 @@ class _TorchSamples(Dataset[Sample]):
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterator[Sample]:

@@ -23,7 +23,7 @@ from shallow2deep.forests import Forest, train_forest
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.stages.ilp import predict_project, spec_of
+from shallow2deep.stages.ilp import open_frames, predict_project, spec_of
 
 SELECTION = [
     (name, scale, False)
@@ -151,6 +151,34 @@ def test_other_data_than_the_project_has(shape: tuple, message: str, flat: Path,
     with pytest.raises(InputError, match=message):
         predict_project(flat, tmp_path / "out", [str(other)])
     assert not (tmp_path / "out").exists()
+
+
+def test_raw_in_place_of_the_projects_is_matched_by_name(source_run: Path, tmp_path: Path) -> None:
+    lanes, there = [], tmp_path / "elsewhere"
+    there.mkdir()
+    for name, seed in (("b", 200), ("a", 201)):
+        raw, strokes = painted(seed)
+        iio.imwrite(there / f"{name}.png", raw)
+        lanes.append((f"C:\\gone\\{name}.png", "yxc", strokes[..., None]))
+    project = write_project(tmp_path / "p.ilp", lanes, ("disc", "ground"))
+    names = [str(there / name) for name in ("a.png", "b.png")]
+    frames = open_frames(open_project(project), names)
+    assert [frame.file.name for frame in frames] == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize("z", [0, 1])
+def test_a_plane_for_strokes_in_a_volume(z: int, source_run: Path, tmp_path: Path) -> None:
+    raw, strokes = painted(200)
+    drawn = np.zeros((2, SIZE, SIZE, 1), np.uint8)
+    drawn[z, ..., 0] = strokes
+    project = write_project(tmp_path / "p.ilp", [(np.stack([raw] * 2)[..., None], "zyxc", drawn)])
+    iio.imwrite(tmp_path / "plane.png", raw)
+    target = {"ilp": str(project), "raw": str(tmp_path / "plane.png"), "background": 2}
+    if z == 0:
+        adapt(config(source_run, target), tmp_path / "run")
+        return
+    with pytest.raises(InputError, match="lie outside of"):
+        adapt(config(source_run, target), tmp_path / "run")
 
 
 def test_a_volume_for_strokes_on_planes(flat: Path, source_run: Path, tmp_path: Path) -> None:

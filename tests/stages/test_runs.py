@@ -1,5 +1,6 @@
 """Whole runs: the same bytes every time, whatever stops them, and nothing done twice."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,21 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
     assert set(codes) == {-name if name is signal.SIGKILL else 128 + name}
     subprocess.run(command, check=True, capture_output=True)
     assert artifacts(tmp_path / "run") == artifacts(source_run)
+
+
+def test_a_signal_to_all_processes_of_a_training(data: Data, tmp_path: Path) -> None:
+    """As a terminal, timeout or a cluster's scheduler sends it: to those that prepare samples, too."""
+    settings = data.source_values()["enhancer"] | {"workers": 1, "steps": 100_000, "patience": 100_000}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(data.source_values(enhancer=settings)))
+    command = s2d("enhancer-train", config, "--run", tmp_path / "run")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not any((tmp_path / "run").glob("enhancer/checkpoints/*.pt")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in error
 
 
 def test_changed_setting_runs_only_what_depends_on_it(data: Data, source_run: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from shallow2deep import adapt, predict
 from shallow2deep.config import (
     EnhancedSettings,
     EnhancerTrainConfig,
+    RawData,
     TargetData,
     read_yaml,
     validated,
@@ -28,9 +29,11 @@ from shallow2deep.networks.model import ModelSpec
 from shallow2deep.stages.data import open_strokes
 from shallow2deep.stages.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
+from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.images import open_images
+from shallow2deep.stages.names import owners
 from shallow2deep.stages.parallel import threads_each
-from shallow2deep.stages.target import _compare_pixel_sizes
+from shallow2deep.stages.target import _compare_pixel_sizes, _open_labels
 from shallow2deep.stages.template import write_template
 
 
@@ -81,6 +84,56 @@ def test_strokes_are_matched_by_name(data: Data) -> None:
     found = open_strokes(target, 2, ("background", "disc"), raws)
     assert [bool(strokes.any()) for strokes in found] == [False, True, False, True]
     assert np.array_equal(found[3], iio.imread(some[0]))
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "expected"),
+    [
+        (["b", "a"], ["a", "b"], [1, 0]),
+        (["img10_Probabilities", "img1_Probabilities"], ["img1", "img10", "img2"], [1, 0]),
+        (["a_1", "a"], ["a", "a_1"], [1, 0]),
+        (["a2"], ["a"], None),
+        (["a_x", "a_y"], ["a", "b"], None),
+        (["a"], ["a", "a"], None),
+    ],
+)
+def test_files_that_belong_together(names: list[str], keys: list[str], expected: list[int] | None) -> None:
+    assert owners(names, keys) == expected
+
+
+def test_strokes_and_labels_of_some_names(data: Data, tmp_path: Path) -> None:
+    """In whatever order they come, and also a single one."""
+    raws = open_volumes([f"{data.folder}/target{n}_raw.png" for n in (2, 0, 1)])
+    for numbers in ((0, 1, 2), (1,)):
+        given = tuple(f"{data.folder}/target{n}_strokes.png" for n in numbers)
+        found = open_strokes(TargetData(raw=("x",), strokes=given), 2, ("background", "disc"), raws)
+        for n, strokes in zip((2, 0, 1), found, strict=True):
+            drawn = iio.imread(f"{data.folder}/target{n}_strokes.png")
+            assert np.array_equal(strokes, drawn if n in numbers else np.zeros_like(drawn))
+    images = open_images(
+        TargetData(raw=[f"{data.folder}/target{n}_raw.png" for n in (2, 0)], strokes=("x",)), 2
+    )
+    labels = tuple(f"{data.folder}/target{n}_labels.png" for n in (0, 2))
+    target = TargetData(raw=("x",), strokes=("x",), labels=labels)
+    assert [v.name for v in _open_labels(target, 2, images)] == [labels[1], labels[0]]
+
+
+def test_two_structures_are_not_scored_unasked(tmp_path: Path) -> None:
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:4] = 1
+    for name, maps in (("classes", [1 - truth, truth]), ("structures", [truth, 0 * truth])):
+        np.save(tmp_path / f"{name}.npy", np.stack(maps).astype(np.float32))
+    np.save(tmp_path / "truth.npy", truth)
+
+    def dice(name: str, channel: int | None = None) -> float:
+        predicted = RawData(raw=(str(tmp_path / f"{name}.npy"),), axes="cyx")
+        return evaluate(predicted, RawData(raw=(str(tmp_path / "truth.npy"),)), channel=channel)["all"][
+            "dice"
+        ]
+
+    assert dice("classes") == dice("structures", 0) == 1
+    with pytest.raises(InputError, match="two structures"):
+        dice("structures")
 
 
 def test_names_of_results_differ(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Which files belong together, by their names."""
+
+import logging
+import re
+from collections.abc import Sequence
+
+from shallow2deep.io.volumes import Volume
+
+log = logging.getLogger(__name__)
+
+
+def plain_name(volume: Volume) -> str:
+    """The file's name without ending, and without what says only whether it is an image or its strokes."""
+    return re.sub(r"_(raw|image|strokes|labels)$", "", volume.file.stem) + volume.time_suffix
+
+
+def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
+    """For each name the position of the key that it belongs to: `a_Probabilities` and `a` belong to `a`.
+
+    A name equals its key or goes on with something that is no letter or digit; the longest key counts.
+
+    Returns:
+        None if names do not tell: one has no key, or two have the same, or two keys are alike.
+    """
+    fitting = [[k for k in keys if re.match(rf"{re.escape(k)}(?![^\W_])", name)] for name in names]
+    if len(set(keys)) < len(keys) or not all(fitting):
+        return None
+    found = [keys.index(max(several, key=len)) for several in fitting]
+    return found if len(set(found)) == len(found) else None
+
+
+def warn_of_order(what: str, names: Sequence[str], keys: Sequence[str]) -> None:
+    """Tells which of several files were put together by their order alone."""
+    if 1 < len(names) == len(keys):
+        pairs = ", ".join(f"{name} -> {key}" for name, key in zip(names, keys, strict=True))
+        log.warning("names do not tell which %s belong to which images; taken in order: %.300s", what, pairs)
