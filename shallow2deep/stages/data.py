@@ -13,7 +13,7 @@ from shallow2deep.config import Manifest, RawData, SourceData, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.io.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
-from shallow2deep.stages.names import owners, plain_name, warn_of_order
+from shallow2deep.stages.names import in_order, owners, plain_name
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def open_source(data: SourceData, ndim: int, n_classes: int) -> list[Labelled]:
     """
     raws = open_raws(data, ndim)
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
-    labels = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    keys = [plain_name(v) for v in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)]
+    ordered = [volumes[n] for n in in_order([plain_name(v) for v in volumes], keys, "labels")]
+    labels = [image.grey() for volume in ordered for image in images_of(volume, ndim, data.slices)]
     if len(raws) != len(labels):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
     pairs = [Labelled(r, t, data.label_values == "instances") for r, t in zip(raws, labels, strict=True)]
@@ -114,7 +116,7 @@ def open_strokes(
             f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
             "belong together; name them alike, or give one for each"
         )
-    warn_of_order("strokes", names, keys)
+    volumes = [volumes[n] for n in in_order(names, keys, "strokes")]
     strokes = [image for volume in volumes for image in images_of(volume, ndim, None)]
     if data.slices is not None and len(strokes) != len(raws):
         # strokes given for the whole volume: take the planes that the raw is taken from

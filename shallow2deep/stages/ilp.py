@@ -18,7 +18,7 @@ from shallow2deep.io.volumes import Volume, check_finite, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
 from shallow2deep.stages.images import Image, image_of, refuse_overwriting
-from shallow2deep.stages.names import owners, warn_of_order
+from shallow2deep.stages.names import in_order
 from shallow2deep.stages.parallel import threads_each
 
 
@@ -54,7 +54,8 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
             f"{len(raw)} raw data came for the {len(project.lanes)} data sets of {project.path}; give one "
             "for each"
         )
-    raw = _by_lane(raw, project.lanes)
+    stems, keys = [split_name(name)[0].stem for name in raw], [lane.stem for lane in project.lanes]
+    raw = [raw[n] for n in in_order(stems, keys, "raw data")]
     names: set[str] = set()
     frames: list[Frame] = []
     for lane, name in zip_longest(project.lanes, raw):
@@ -63,16 +64,6 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
         for volume, labels in zip(volumes, read_labels(project, lane, volumes), strict=True):
             frames.append(Frame(title + volume.time_suffix, volume.file, volume, labels))
     return frames
-
-
-def _by_lane(raw: list[str], lanes: Sequence[Lane]) -> list[str]:
-    """Data in the order of the lanes that they take the place of: by name where names tell, else as given."""
-    stems, keys = [split_name(name)[0].stem for name in raw], [lane.stem for lane in lanes]
-    numbers = owners(stems, keys)
-    if numbers is None:
-        warn_of_order("raw data", stems, keys)
-        return raw
-    return [raw[n] for n in np.argsort(numbers)]
 
 
 def _new_name(lane: Lane, names: set[str]) -> str:

@@ -13,7 +13,7 @@ from shallow2deep.io.ilp import open_project
 from shallow2deep.io.stored import reading
 from shallow2deep.io.volumes import Volume, members, open_frames
 from shallow2deep.stages.images import Image
-from shallow2deep.stages.names import owners, warn_of_order
+from shallow2deep.stages.names import in_order, owners
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
 _FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities
@@ -53,12 +53,9 @@ def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     """The maps in the images' order: by name where names tell, else as given."""
     stems = [split_name(name)[0].stem for name in names]
     keys = [image.name for image in images]
-    for several in (keys, [image.file.stem for image in images]):
-        numbers = owners(stems, list(dict.fromkeys(several)))
-        if numbers is not None:
-            return [names[n] for n in np.argsort(numbers)]
-    warn_of_order("maps", stems, keys)
-    return names
+    files = list(dict.fromkeys(image.file.stem for image in images))  # of a time series there is one
+    known = files if owners(stems, keys) is None and owners(stems, files) is not None else keys
+    return [names[n] for n in in_order(stems, known, "maps")]
 
 
 def as_probabilities(volume: Volume) -> np.ndarray:

@@ -29,8 +29,15 @@ def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
     return found if len(set(found)) == len(found) else None
 
 
-def warn_of_order(what: str, names: Sequence[str], keys: Sequence[str]) -> None:
-    """Tells which of several files were put together by their order alone."""
+def in_order(names: Sequence[str], keys: Sequence[str], what: str) -> list[int]:
+    """The positions of `names` in the order of the keys that they belong to.
+
+    Where names do not tell, they stay in their own order, and a warning says which go with which.
+    """
+    found = owners(names, keys)
+    if found is not None:
+        return sorted(range(len(names)), key=found.__getitem__)
     if 1 < len(names) == len(keys):
         pairs = ", ".join(f"{name} -> {key}" for name, key in zip(names, keys, strict=True))
         log.warning("names do not tell which %s belong to which images; taken in order: %.300s", what, pairs)
+    return list(range(len(names)))

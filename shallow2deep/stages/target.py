@@ -22,7 +22,7 @@ from shallow2deep.stages.ilp import class_order, project_forest, project_images
 from shallow2deep.stages.images import Image, open_images
 from shallow2deep.stages.maps import open_maps
 from shallow2deep.stages.models import find_enhancer, is_package, load_enhancer
-from shallow2deep.stages.names import owners, plain_name, warn_of_order
+from shallow2deep.stages.names import in_order, plain_name
 from shallow2deep.stages.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
@@ -186,12 +186,8 @@ def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volum
         return []
     volumes = select(open_volumes(data.labels), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(image.whole) for image in images]
-    numbers = owners(names, keys)
-    if numbers is None:
-        warn_of_order("labels", names, keys)
-    else:
-        volumes = [volumes[n] for n in np.argsort(numbers)]
-    labels = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
+    ordered = [volumes[n] for n in in_order(names, keys, "labels")]
+    labels = [image.grey() for volume in ordered for image in images_of(volume, ndim, data.slices)]
     raws = [part for image in images for part in image.parts]
     if len(labels) != len(raws):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")

@@ -17,6 +17,7 @@ from shallow2deep.config import (
     EnhancedSettings,
     EnhancerTrainConfig,
     RawData,
+    SourceData,
     TargetData,
     read_yaml,
     validated,
@@ -26,7 +27,7 @@ from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.inference.network import predict_with_network
 from shallow2deep.io.volumes import open_volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.stages.data import open_strokes
+from shallow2deep.stages.data import open_source, open_strokes
 from shallow2deep.stages.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.evaluation import evaluate
@@ -116,6 +117,18 @@ def test_strokes_and_labels_of_some_names(data: Data, tmp_path: Path) -> None:
     labels = tuple(f"{data.folder}/target{n}_labels.png" for n in (0, 2))
     target = TargetData(raw=("x",), strokes=("x",), labels=labels)
     assert [v.name for v in _open_labels(target, 2, images)] == [labels[1], labels[0]]
+
+
+def test_labels_of_sources_are_matched_by_name(data: Data, caplog: pytest.LogCaptureFixture) -> None:
+    raws = [f"{data.folder}/source{n}_raw.png" for n in (0, 1)]
+    labels = [f"{data.folder}/source{n}_labels.png" for n in (1, 0)]
+    pairs = open_source(SourceData(raw=raws, labels=labels), 2, 2)
+    assert [pair.labels.name for pair in pairs] == labels[::-1]
+    assert not caplog.records
+    strangers = [f"{data.folder}/target{n}_labels.png" for n in (1, 0)]
+    pairs = open_source(SourceData(raw=raws, labels=strangers), 2, 2)
+    assert [pair.labels.name for pair in pairs] == strangers
+    assert "source0 -> target1" in caplog.text or "target1 -> source0" in caplog.text
 
 
 def test_two_structures_are_not_scored_unasked(tmp_path: Path) -> None:
