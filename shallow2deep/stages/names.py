@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shallow2deep.io.volumes import Volume
 
@@ -22,11 +22,15 @@ def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
     Returns:
         None if names do not tell: one has no key, or two have the same, or two keys are alike.
     """
-    fitting = [[k for k in keys if re.match(rf"{re.escape(k)}(?![^\W_])", name)] for name in names]
-    if len(set(keys)) < len(keys) or not all(fitting):
-        return None
-    found = [keys.index(max(several, key=len)) for several in fitting]
-    return found if len(set(found)) == len(found) else None
+    places = {key: n for n, key in enumerate(keys)}
+    found = [_place(name, places) for name in names]
+    alike = len(places) < len(keys) or len(set(found)) < len(found)
+    return None if alike or -1 in found else found
+
+
+def _place(name: str, places: Mapping[str, int]) -> int:
+    ends = (n for n in range(len(name), 0, -1) if not name[n : n + 1].isalnum())
+    return next((places[name[:n]] for n in ends if name[:n] in places), -1)
 
 
 def in_order(names: Sequence[str], keys: Sequence[str], what: str) -> list[int]:
