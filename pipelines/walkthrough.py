@@ -18,7 +18,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from PIL import Image
-from results import HERE, pairs, under
+from results import HERE, Pair, pairs, under
 from skimage.color import label2rgb
 from skimage.measure import label
 
@@ -42,16 +42,15 @@ SCALES = (0.7, 1.0, 1.6, 3.5)
 _WIDTH = 1100  # pixels of a picture in the docs
 
 
-def painted_project(path: Path, data: Path, runs: Path, amount: str) -> Path:
+def painted_project(path: Path, pair: Pair, data: Path, amount: str) -> Path:
     """A Pixel Classification project of three images with `amount` of strokes, all filters chosen."""
-    pair = pairs(data, runs)[PAIR]
     with h5py.File(data / pair.strokes) as file:
         strokes = file[amount][()]
     raws = under(data, pair.raw)
     lanes = [(raw, "yxc", drawn[..., None]) for raw, drawn in zip(raws, strokes, strict=True)]
     write_project(path, lanes, LABELS, scales=SCALES)
     with h5py.File(path, "r+") as file:
-        file["FeatureSelections/SelectionMatrix"][...] = np.array(SCALES) >= 0.7
+        file["FeatureSelections/SelectionMatrix"][...] = True
     return path
 
 
@@ -93,7 +92,8 @@ def main() -> None:
     options = parser.parse_args()
     run = options.runs / f"walkthrough-{options.strokes}"
     run.parent.mkdir(parents=True, exist_ok=True)
-    project = painted_project(run.with_suffix(".ilp"), options.data, options.runs, options.strokes)
+    pair = pairs(options.data, options.runs)[PAIR]
+    project = painted_project(run.with_suffix(".ilp"), pair, options.data, options.strokes)
     target = TargetData(ilp=str(project), background=LABELS[0])
     adapt(AdaptConfig(target=target, enhancer=ENHANCER), run)
 
@@ -101,7 +101,7 @@ def main() -> None:
     assert isinstance(network, UNet)
     tiling = Tiling.of(network)
     painted, maps, found = [], [], []
-    truths = under(options.data, pairs(options.data, options.runs)[PAIR].labels)
+    truths = under(options.data, pair.labels)
     for frame, truth in zip(open_frames(open_project(project)), truths, strict=True):
         raw = frame.whole.grey().read()
         forest, enhanced = (

@@ -174,15 +174,14 @@ def read_labels(project: Project, lane: Lane, frames: list[Volume]) -> list[np.n
                     f"{project.path}: labels of {lane.nickname} ({block.axes}) have no axis {missing[0]}, "
                     f"but {frames[0].name} ({frames[0].axes}) has; give the data that were painted on"
                 )
-            times, box, values = _placed(block, _block(file, block), axes)
-            beyond = any(s.stop > n for s, n in zip(box, shape, strict=True))
-            window = dict(zip(block.axes, block.window, strict=True))
-            beyond |= "z" not in axes and window.get("z", slice(0, 1)) != slice(0, 1)
-            if beyond or times.stop > len(frames):
+            # what the data lack has one point: labels elsewhere along it were painted on other data
+            sizes = dict(zip(axes, shape, strict=True)) | {"t": len(frames)}
+            if any(s.stop > sizes.get(a, 1) for a, s in zip(block.axes, block.window, strict=True)):
                 raise InputError(
                     f"{project.path}: labels of {lane.nickname} lie outside of {frames[0].name}, which has "
                     f"shape {shape} and {len(frames)} time points; give the data that were painted on"
                 )
+            times, box, values = _placed(block, _block(file, block), axes)
             for time, drawn in zip(range(times.start, times.stop), values, strict=True):
                 place = out[time][box]
                 place[drawn > 0] = drawn[drawn > 0]

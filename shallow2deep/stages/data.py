@@ -42,14 +42,30 @@ class Labelled:
         return raw + np.float32(level * self.deviation) * rng.standard_normal(raw.shape, np.float32)
 
 
+def open_raw_volumes(data: RawData) -> list[Volume]:
+    """The arrays that hold the raw images, as they are.
+
+    Raises:
+        InputError: also for slices of what has no planes.
+    """
+    volumes = select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)
+    flat = [volume.name for volume in volumes if volume.ndim == 2]
+    if flat and data.slices is not None:
+        raise InputError(f"{flat[0]} has no planes to choose slices {data.slices} from; leave out slices")
+    return volumes
+
+
 def open_raws(data: RawData, ndim: int) -> list[Volume]:
     """The raw images, single-channel and of `ndim` dimensions; a volume gives its planes for ndim 2.
 
     Raises:
         InputError: anything that cannot be used.
     """
-    names = select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)
-    raws = [image.grey() for volume in names for image in images_of(volume, ndim, data.slices)]
+    return _grey_images(open_raw_volumes(data), data, ndim)
+
+
+def _grey_images(volumes: Sequence[Volume], data: RawData, ndim: int) -> list[Volume]:
+    raws = [image.grey() for volume in volumes for image in images_of(volume, ndim, data.slices)]
     for raw in raws:
         check_finite(raw)
     return raws
@@ -61,10 +77,11 @@ def open_source(data: SourceData, ndim: int, n_classes: int) -> list[Labelled]:
     Raises:
         InputError: anything that cannot be used, such as shapes that differ or values that are no class.
     """
-    raws = open_raws(data, ndim)
+    raw_volumes = open_raw_volumes(data)
+    raws = _grey_images(raw_volumes, data, ndim)
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
-    keys = [plain_name(v) for v in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)]
-    ordered = [volumes[n] for n in in_order([plain_name(v) for v in volumes], keys, "labels")]
+    names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
+    ordered = in_order(volumes, names, keys, "labels")
     labels = [image.grey() for volume in ordered for image in images_of(volume, ndim, data.slices)]
     if len(raws) != len(labels):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
@@ -116,7 +133,7 @@ def open_strokes(
             f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
             "belong together; name them alike, or give one for each"
         )
-    volumes = [volumes[n] for n in in_order(names, keys, "strokes")]
+    volumes = in_order(volumes, names, keys, "strokes")
     strokes = [image for volume in volumes for image in images_of(volume, ndim, None)]
     if data.slices is not None and len(strokes) != len(raws):
         # strokes given for the whole volume: take the planes that the raw is taken from
@@ -133,8 +150,6 @@ def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -
     if volume.ndim < ndim:
         raise InputError(f"{volume.name} has axes {volume.axes}; volumes were expected: give z, y and x")
     if volume.ndim == ndim == 2:
-        if slices is not None:
-            raise InputError(f"{volume.name} has no planes to choose slices {slices} from; leave out slices")
         return [volume]
     depth = volume.spatial_shape[0]
     wanted = chosen_slices(slices, depth, volume.name)

@@ -55,7 +55,7 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
             "for each"
         )
     stems, keys = [split_name(name)[0].stem for name in raw], [lane.stem for lane in project.lanes]
-    raw = [raw[n] for n in in_order(stems, keys, "raw data")]
+    raw = in_order(raw, stems, keys, "raw data")
     names: set[str] = set()
     frames: list[Frame] = []
     for lane, name in zip_longest(project.lanes, raw):

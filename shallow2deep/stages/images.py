@@ -11,9 +11,9 @@ from shallow2deep.config import RawData
 from shallow2deep.errors import InputError
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.memory import require_memory
-from shallow2deep.io.volumes import Volume, check_finite, open_volumes
+from shallow2deep.io.volumes import Volume, check_finite
 from shallow2deep.io.write import write_probabilities
-from shallow2deep.stages.data import images_of, select
+from shallow2deep.stages.data import images_of, open_raw_volumes
 
 ENDING = ".h5"
 
@@ -81,7 +81,7 @@ def open_images(data: RawData, ndim: int, channels: str = "grey") -> list[Image]
     """
     images: list[Image] = []
     names: set[str] = set()
-    for volume in select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest):
+    for volume in open_raw_volumes(data):
         colours = volume if channels == "each" else volume.grey()
         parts = images_of(colours, ndim, data.slices)
         stem = volume.file.stem + volume.time_suffix

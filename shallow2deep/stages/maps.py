@@ -55,7 +55,7 @@ def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     keys = [image.name for image in images]
     files = list(dict.fromkeys(image.file.stem for image in images))  # of a time series there is one
     known = files if owners(stems, keys) is None and owners(stems, files) is not None else keys
-    return [names[n] for n in in_order(stems, known, "maps")]
+    return in_order(names, stems, known, "maps")
 
 
 def as_probabilities(volume: Volume) -> np.ndarray:

@@ -3,10 +3,13 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from shallow2deep.io.volumes import Volume
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def plain_name(volume: Volume) -> str:
@@ -33,15 +36,15 @@ def _place(name: str, places: Mapping[str, int]) -> int:
     return next((places[name[:n]] for n in ends if name[:n] in places), -1)
 
 
-def in_order(names: Sequence[str], keys: Sequence[str], what: str) -> list[int]:
-    """The positions of `names` in the order of the keys that they belong to.
+def in_order(items: Sequence[T], names: Sequence[str], keys: Sequence[str], what: str) -> list[T]:
+    """Items of these names, in the order of the keys that they belong to.
 
-    Where names do not tell, they stay in their own order, and a warning says which go with which.
+    Where names do not tell, items stay in their own order, and a warning says which go with which.
     """
     found = owners(names, keys)
     if found is not None:
-        return sorted(range(len(names)), key=found.__getitem__)
+        return [items[n] for n in sorted(range(len(names)), key=found.__getitem__)]
     if 1 < len(names) == len(keys):
         pairs = ", ".join(f"{name} -> {key}" for name, key in zip(names, keys, strict=True))
         log.warning("names do not tell which %s belong to which images; taken in order: %.300s", what, pairs)
-    return list(range(len(names)))
+    return list(items)

@@ -186,7 +186,7 @@ def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volum
         return []
     volumes = select(open_volumes(data.labels), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(image.whole) for image in images]
-    ordered = [volumes[n] for n in in_order(names, keys, "labels")]
+    ordered = in_order(volumes, names, keys, "labels")
     labels = [image.grey() for volume in ordered for image in images_of(volume, ndim, data.slices)]
     raws = [part for image in images for part in image.parts]
     if len(labels) != len(raws):

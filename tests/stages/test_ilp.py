@@ -153,6 +153,12 @@ def test_other_data_than_the_project_has(shape: tuple, message: str, flat: Path,
     assert not (tmp_path / "out").exists()
 
 
+def test_maps_of_a_project_go_into_a_folder(flat: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="into a folder"):
+        predict_project(flat, tmp_path / "map.h5")
+    assert not (tmp_path / "map.h5").exists()
+
+
 def test_raw_in_place_of_the_projects_is_matched_by_name(source_run: Path, tmp_path: Path) -> None:
     lanes, there = [], tmp_path / "elsewhere"
     there.mkdir()
@@ -166,8 +172,8 @@ def test_raw_in_place_of_the_projects_is_matched_by_name(source_run: Path, tmp_p
     assert [frame.file.name for frame in frames] == ["b.png", "a.png"]
 
 
-@pytest.mark.parametrize("z", [0, 1])
-def test_a_plane_for_strokes_in_a_volume(z: int, source_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("z", [0, 1, slice(0, 2)])
+def test_a_plane_for_strokes_in_a_volume(z: int | slice, source_run: Path, tmp_path: Path) -> None:
     raw, strokes = painted(200)
     drawn = np.zeros((2, SIZE, SIZE, 1), np.uint8)
     drawn[z, ..., 0] = strokes
@@ -454,6 +460,9 @@ def test_one_of_several_structures_in_maps(source_run: Path, tmp_path: Path) -> 
         assert read_json(run / "prediction" / "choice.json")["used_pixels"] == sum(
             np.count_nonzero(labels) for _, _, labels in lanes
         )
+    few = write_project(tmp_path / "two.ilp", [(r, a, s * (s < 3)) for r, a, s in lanes], ("disc", "ground"))
+    with pytest.raises(InputError, match="3 channels, but there are 2 names"):
+        adapt(config(source_run, target | {"ilp": str(few), "channel": "disc"}), tmp_path / "other")
     for channel, message in ((None, "choose it by channel"), ("ground", "no structure"), (5, "dirt")):
         with pytest.raises(InputError, match=message):
             adapt(config(source_run, target | {"channel": channel}), tmp_path / "other")

@@ -32,6 +32,7 @@ from shallow2deep.stages.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
 from shallow2deep.stages.evaluation import evaluate
 from shallow2deep.stages.images import open_images
+from shallow2deep.stages.models import OWN_FOLDERS, models
 from shallow2deep.stages.names import owners
 from shallow2deep.stages.parallel import threads_each
 from shallow2deep.stages.target import _compare_pixel_sizes, _open_labels
@@ -131,6 +132,18 @@ def test_labels_of_sources_are_matched_by_name(data: Data, caplog: pytest.LogCap
     assert "source0 -> target1" in caplog.text or "target1 -> source0" in caplog.text
 
 
+def test_slices_are_those_of_raw(data: Data, tmp_path: Path) -> None:
+    """Not of labels that are planes already; raw without planes has none to choose from."""
+    images = [iio.imread(data.folder / f"source{n}_raw.png") for n in range(N_IMAGES)]
+    np.save(tmp_path / "volume.npy", np.stack(images))
+    labels = [f"{data.folder}/source{n}_labels.png" for n in (1, 3)]
+    pairs = open_source(SourceData(raw=str(tmp_path / "volume.npy"), labels=labels, slices="1,3"), 2, 2)
+    assert [pair.labels.name for pair in pairs] == labels
+    assert np.array_equal(pairs[1].raw.read(), images[3])
+    with pytest.raises(InputError, match="no planes to choose slices"):
+        open_images(RawData(raw=f"{data.folder}/source*_raw.png", slices="1,3"), 2)
+
+
 def test_two_structures_are_not_scored_unasked(tmp_path: Path) -> None:
     truth = np.zeros((8, 8), np.uint8)
     truth[:4] = 1
@@ -181,6 +194,23 @@ def test_predict_does_not_overwrite_raw(target_run: Path, data: Data, tmp_path: 
     with pytest.raises(InputError, match="overwrite"):
         predict(target_run, str(raw), raw)
     assert raw.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["map.png", "map.npy"])
+def test_predict_writes_no_other_formats(name: str, target_run: Path, data: Data, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="written as"):
+        predict(target_run, str(data.folder / "target0_raw.png"), tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_packages_that_are_being_written_have_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = next((Path(__file__).parents[2] / "pretrained").glob("nuclei-2d.zip"))
+    for name in ("mine.zip", ".mine.partial.zip"):
+        shutil.copy(package, tmp_path / name)
+    monkeypatch.setenv(OWN_FOLDERS, str(tmp_path))
+    assert [model.name for model in models() if model.path.parent == tmp_path] == ["mine"]
 
 
 def test_killed_while_a_stale_stage_was_removed(target_run: Path, data: Data, tmp_path: Path) -> None:
