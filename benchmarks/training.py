@@ -17,7 +17,7 @@ from unittest.mock import MagicMock
 import torch
 from common import machine, median_ratio, run_and_data, seconds
 
-from shallow2deep.config import AugmentSettings, EnhancerSettings
+from shallow2deep.settings import AugmentSettings, EnhancerSettings
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.training.samples import TrainingSamples

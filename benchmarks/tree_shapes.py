@@ -19,7 +19,7 @@ from common import cpu_seconds, machine
 from forests import ROUNDS, samples
 from sklearn.ensemble import RandomForestClassifier
 
-from shallow2deep.config import TreeSettings
+from shallow2deep.settings import TreeSettings
 from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.features import FeatureSpec, compute_features
 from shallow2deep.forests import fit_forest, predict_features, stroke_features

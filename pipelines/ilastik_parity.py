@@ -20,7 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 from shallow2deep.features import FeatureSpec, compute_features
 from shallow2deep.forests import predict_probabilities
 from shallow2deep.io.ilp import open_project
-from shallow2deep.stages.ilp import Frame, open_frames, project_forest, spec_of
+from shallow2deep.inputs.ilastik import Frame, open_frames, project_forest, spec_of
 
 HERE = Path(__file__).parent
 ALLOWED = 0.015

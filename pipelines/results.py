@@ -20,7 +20,7 @@ import h5py
 import imageio.v3 as iio
 import numpy as np
 
-from shallow2deep.config import (
+from shallow2deep.settings import (
     AdaptConfig,
     CompareSettings,
     EnhancerTrainConfig,
@@ -33,14 +33,14 @@ from shallow2deep.config import (
     with_overrides,
 )
 from shallow2deep.evaluation.held_out import Score, recommend
-from shallow2deep.forests.strokes import draw_strokes
+from shallow2deep.forests.simulation import draw_strokes
 from shallow2deep.io.atomic import atomic_path, read_json, write_json
-from shallow2deep.stages.candidates import FOREST, SUPERVISED, candidate_names, made
-from shallow2deep.stages.choice import CHOICE, PREDICTION, trusted
-from shallow2deep.stages.evaluation import evaluate
-from shallow2deep.stages.prediction import predict
-from shallow2deep.stages.source_run import enhancer_train
-from shallow2deep.stages.target_run import adapt
+from shallow2deep.inputs.results import FOREST, SUPERVISED, candidate_names, made
+from shallow2deep.stages.prediction import CHOICE, PREDICTION, trusted
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.commands.predict import predict
+from shallow2deep.commands.enhancer_train import enhancer_train
+from shallow2deep.commands.adapt import adapt
 
 HERE = Path(__file__).parent
 AMOUNTS = {"few": 3, "medium": 10, "many": 30}  # strokes of each class

@@ -14,12 +14,12 @@ import torch
 from results import AMOUNTS, HERE, Pair, pairs, under
 from torch import nn
 
-from shallow2deep.config import EnhancedSettings, RawData
+from shallow2deep.settings import EnhancedSettings, RawData
 from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.io.volumes import open_volumes
-from shallow2deep.stages.data import open_raws
+from shallow2deep.inputs.data import open_raws
 from shallow2deep.stages.enhanced import enhance_at_scale, weighed_mean
-from shallow2deep.stages.models import load_enhancer
+from shallow2deep.inputs.models import load_enhancer
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
 SETTINGS = EnhancedSettings()

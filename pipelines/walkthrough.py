@@ -22,16 +22,16 @@ from results import HERE, Pair, pairs, under
 from skimage.color import label2rgb
 from skimage.measure import label
 
-from shallow2deep.config import AdaptConfig, TargetData
+from shallow2deep.settings import AdaptConfig, TargetData
 from shallow2deep.evaluation.metrics import score
 from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.exports.tiling import Tiling, predict_tiled
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.unet import UNet
-from shallow2deep.stages.ilp import open_frames
-from shallow2deep.stages.models import load_enhancer
-from shallow2deep.stages.target_run import adapt
+from shallow2deep.inputs.ilastik import open_frames
+from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.commands.adapt import adapt
 
 sys.path.append(str(HERE.parent / "tests"))
 from ilp_file import write_project

@@ -23,17 +23,17 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
-    from shallow2deep.config import AdaptConfig as AdaptConfig
-    from shallow2deep.config import EnhancerTrainConfig as EnhancerTrainConfig
+    from shallow2deep.settings import AdaptConfig as AdaptConfig
+    from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.features import FeatureSpec as FeatureSpec
     from shallow2deep.features import compute_features as compute_features
     from shallow2deep.forests import Forest as Forest
     from shallow2deep.forests import predict_probabilities as predict_probabilities
     from shallow2deep.forests import train_forest as train_forest
-    from shallow2deep.stages.export import export as export
-    from shallow2deep.stages.prediction import predict as predict
-    from shallow2deep.stages.source_run import enhancer_train as enhancer_train
-    from shallow2deep.stages.target_run import adapt as adapt
+    from shallow2deep.commands.export import export as export
+    from shallow2deep.commands.predict import predict as predict
+    from shallow2deep.commands.enhancer_train import enhancer_train as enhancer_train
+    from shallow2deep.commands.adapt import adapt as adapt
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.
 
 
 def _resolved(values: dict[str, Any], overrides: Sequence[str] | None) -> dict[str, Any]:
-    from shallow2deep.config import with_overrides
+    from shallow2deep.settings import with_overrides
 
     return with_overrides(values, overrides or ())
 
@@ -51,8 +51,8 @@ def enhancer_train(
     set_: Set = None,
 ) -> None:
     """Train an enhancer on labelled source data: forests -> probabilities -> enhancer."""
-    from shallow2deep.config import EnhancerTrainConfig, read_yaml, validated
-    from shallow2deep.stages.source_run import enhancer_train as train
+    from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
+    from shallow2deep.commands.enhancer_train import enhancer_train as train
 
     values = _resolved(read_yaml(config), set_)
     if with_source_net and values.get("source_net") is None and isinstance(values.get("enhancer", {}), dict):
@@ -109,10 +109,10 @@ def adapt(
     set_: Set = None,
 ) -> None:
     """Adapt to new data with strokes: target forest -> enhanced (-> segmentor) -> prediction."""
-    from shallow2deep.config import AdaptConfig, absolute_names, read_yaml, validated
+    from shallow2deep.settings import AdaptConfig, absolute_names, read_yaml, validated
     from shallow2deep.io.atomic import read_json
-    from shallow2deep.stages.compare import with_baselines
-    from shallow2deep.stages.target_run import adapt as run_adapt
+    from shallow2deep.commands.compare import with_baselines
+    from shallow2deep.commands.adapt import adapt as run_adapt
 
     flags = {
         "raw": raw,
@@ -158,8 +158,8 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Make every result and baseline with several seeds, and print means and spreads."""
-    from shallow2deep.config import RawData, absolute_names, validated
-    from shallow2deep.stages.compare import compare as run_compare
+    from shallow2deep.settings import RawData, absolute_names, validated
+    from shallow2deep.commands.compare import compare as run_compare
 
     def data(names: list[str] | None) -> RawData | None:
         if not names:
@@ -187,8 +187,8 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
-    from shallow2deep.config import RawData, validated
-    from shallow2deep.stages.prediction import predict as run_predict
+    from shallow2deep.settings import RawData, validated
+    from shallow2deep.commands.predict import predict as run_predict
 
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
     for path in run_predict(model, data, out, step, device, trust):
@@ -211,9 +211,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="also write the scores as JSON")] = None,
 ) -> None:
     """Score probability maps against dense labels."""
-    from shallow2deep.config import RawData, validated
+    from shallow2deep.settings import RawData, validated
     from shallow2deep.io.atomic import write_json
-    from shallow2deep.stages.evaluation import evaluate as run_evaluate
+    from shallow2deep.commands.evaluate import evaluate as run_evaluate
 
     def data(names: list[str], slices: str | None = None) -> RawData:
         return validated(RawData, {"raw": names, "slices": slices}, "the command line")
@@ -264,8 +264,8 @@ def export(
 ) -> None:
     """Write a trained network, or a forest, for ilastik, other bioimage.io programs or ZEN."""
     from shallow2deep.errors import InputError
-    from shallow2deep.stages.export import ILP
-    from shallow2deep.stages.export import export as run_export
+    from shallow2deep.commands.export import ILP
+    from shallow2deep.commands.export import export as run_export
 
     if (out is None) == (ilp is None) or (ilp and format_ != "bioimageio"):
         raise InputError("give either --out, for a network and its format, or --ilp, for a forest")
@@ -281,7 +281,7 @@ def export(
 @app.command()
 def models() -> None:
     """List the enhancers that can be given by name: those that come along, and your own packages."""
-    from shallow2deep.stages.models import models as known_models
+    from shallow2deep.inputs.models import models as known_models
 
     for model in known_models():
         licence = model.package.licence or "terms in its documentation"
@@ -299,7 +299,7 @@ Project = Annotated[
 @ilp_app.command("info")
 def ilp_info(project: Project) -> None:
     """Say what is in an ilastik project: data, labels, features, forest."""
-    from shallow2deep.stages.ilp import describe
+    from shallow2deep.inputs.ilastik import describe
 
     for line in describe(project):
         typer.echo(line)
@@ -314,7 +314,7 @@ def ilp_predict(
     ] = None,
 ) -> None:
     """Predict with the forest that was trained in ilastik, without ilastik."""
-    from shallow2deep.stages.ilp import predict_project
+    from shallow2deep.inputs.ilastik import predict_project
 
     for path in predict_project(project, out, raw or ()):
         typer.echo(path)
@@ -323,7 +323,7 @@ def ilp_predict(
 @app.command()
 def status(run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust = False) -> None:
     """Say which stages of a run are finished, and why others must run (again)."""
-    from shallow2deep.stages.status import status as run_status
+    from shallow2deep.commands.status import status as run_status
 
     found = run_status(run, trust)
     typer.echo(f"{run}: {found.command}")
@@ -334,7 +334,7 @@ def status(run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="file to write")] = Path("enhancer.yaml")) -> None:
     """Write a commented configuration of enhancer-train for your own data."""
-    from shallow2deep.stages.template import write_template
+    from shallow2deep.commands.init import write_template
 
     typer.echo(f"written: {write_template(path)}; edit it, then: s2d enhancer-train {path} --run RUN")
 
@@ -344,7 +344,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder for data, runs and results")] = Path("s2d-demo"),
 ) -> None:
     """Run everything on small images that come with the package; takes a few minutes."""
-    from shallow2deep.stages.demo import run_demo
+    from shallow2deep.commands.demo import run_demo
 
     result = run_demo(out)
     typer.echo(table(result.scores))

@@ -1,12 +1,74 @@
-"""Progress bars that suit a terminal, and log files too."""
+"""Who follows a long piece of work: is told how far it is, and may ask it to pause or stop."""
 
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+class Watch(Protocol):
+    """Followed by library functions that take long; a run's job is one, and so is `Bar`."""
+
+    def progress(self, what: str, done: int, total: int, **values: float) -> None:
+        """`done` of `total` pieces of `what` are done; `values` are a loss, a score and the like."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether the work is to end at the next safe point."""
+        ...
+
+    def pause_requested(self) -> bool:
+        """Whether the work is to save what it has, and to call `hold`."""
+        ...
+
+    def hold(self) -> None:
+        """Returns when the work is to go on, or to stop."""
+        ...
+
+
+class Bar:
+    """A bar on stderr; into a file, a line every half a minute at most. It never asks for anything."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def progress(self, what: str, done: int, total: int, **values: float) -> None:
+        if self._bar is None or self._bar.desc.removesuffix(": ") != what or done < self._bar.n:
+            self.close()
+            self._bar = progress_bar(total=total, desc=what, initial=done)
+        if values:
+            self._bar.set_postfix({n: f"{v:.3f}" for n, v in values.items()}, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def stop_requested(self) -> bool:
+        return False
+
+    def pause_requested(self) -> bool:
+        return False
+
+    def hold(self) -> None:
+        return
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def progress_bar(*arguments: Any, **options: Any) -> tqdm:
     """A bar on stderr; into a file, a line every half a minute at most."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(*arguments, dynamic_ncols=True, mininterval=interval, maxinterval=2 * interval, **options)
+
+
+def watched(items: Iterable[T], total: int, what: str, watch: Watch) -> Iterator[T]:
+    """The items, telling how many are done."""
+    watch.progress(what, 0, total)
+    for done, item in enumerate(items, 1):
+        yield item
+        watch.progress(what, done, total)

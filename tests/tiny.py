@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage as ndi
 
-from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, validated
+from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, validated
 
 N_IMAGES, SIZE = 4, 96
 SEGMENTOR = {

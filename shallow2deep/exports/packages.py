@@ -23,7 +23,7 @@ from shallow2deep.exports.description import (
     check_sums,
     read_description,
 )
-from shallow2deep.exports.networks import architecture_network, our_network, torchscript_network
+from shallow2deep.exports.packaged_networks import architecture_network, our_network, torchscript_network
 from shallow2deep.networks.model import ModelSpec
 
 _MAX_MARGIN = 2**12

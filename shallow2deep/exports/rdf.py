@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from shallow2deep.config import AuthorSettings, CitationSettings
+from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG
 from shallow2deep.exports.tiling import FORMAT_VERSION, Tiling

@@ -12,10 +12,10 @@ from torch import Tensor
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.archive import read_file
 from shallow2deep.exports.description import Description, read_description
-from shallow2deep.exports.networks import architecture_network, torchscript_network
+from shallow2deep.exports.packaged_networks import architecture_network, torchscript_network
 from shallow2deep.exports.tiling import Tiling, predict_tiled
 from shallow2deep.exports.weights import INSTALL_ONNX
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
 

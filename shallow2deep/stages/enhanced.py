@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from shallow2deep.config import AdaptConfig, EnhancedSettings
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.settings import AdaptConfig, EnhancedSettings
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.engine import Stage, after, check_stop
-from shallow2deep.stages.images import map_path, save_map
-from shallow2deep.stages.models import COPY, load_enhancer
-from shallow2deep.stages.target import Target
-from shallow2deep.training.devices import choose_device
+from shallow2deep.runs.engine import Stage, after, check_stop
+from shallow2deep.inputs.images import map_path, save_map
+from shallow2deep.inputs.models import COPY, load_enhancer
+from shallow2deep.inputs.target import Target
+from shallow2deep.networks.devices import choose_device
 
 
 def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, run: Path) -> Stage:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from shallow2deep.config import EnhancerTrainConfig, TrainingSettings
+from shallow2deep.settings import EnhancerTrainConfig, TrainingSettings
 from shallow2deep.errors import SettingsError
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.seeding import integer_seed
-from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
-from shallow2deep.stages.source import Source
-from shallow2deep.training.devices import choose_device
+from shallow2deep.runs.engine import Stage, after, check_stop, stop_requested
+from shallow2deep.inputs.source import Source
+from shallow2deep.networks.devices import choose_device
 from shallow2deep.training.loop import Stopped, train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples

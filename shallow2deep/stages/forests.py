@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from shallow2deep.blocks import Window
-from shallow2deep.config import EnhancerTrainConfig, ForestsSettings
+from shallow2deep.settings import EnhancerTrainConfig, ForestsSettings
 from shallow2deep.errors import InputError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, fit_forest, predict_features, stroke_features
 from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
-from shallow2deep.forests.strokes import log_uniform
+from shallow2deep.forests.simulation import log_uniform
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.seeding import generator, integer_seed
-from shallow2deep.stages.data import Labelled
-from shallow2deep.stages.engine import Stage
-from shallow2deep.stages.parallel import in_parallel
-from shallow2deep.stages.source import Source
+from shallow2deep.inputs.data import Labelled
+from shallow2deep.runs.engine import Stage
+from shallow2deep.runs.parallel import in_parallel
+from shallow2deep.inputs.source import Source
 
 _TRIES = 20
 

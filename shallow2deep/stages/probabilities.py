@@ -10,18 +10,18 @@ import zarr
 from skimage.segmentation import find_boundaries
 
 from shallow2deep.blocks import Window
-from shallow2deep.config import EnhancerTrainConfig, ProbabilitiesSettings
+from shallow2deep.settings import EnhancerTrainConfig, ProbabilitiesSettings
 from shallow2deep.errors import SettingsError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, predict_features
 from shallow2deep.io.atomic import sync, sync_folder
 from shallow2deep.seeding import generator
-from shallow2deep.stages.data import Labelled
-from shallow2deep.stages.done import DoneLog
-from shallow2deep.stages.engine import Stage, after
+from shallow2deep.inputs.data import Labelled
+from shallow2deep.runs.done import DoneLog
+from shallow2deep.runs.engine import Stage, after
 from shallow2deep.stages.forests import forest_path, noise_level, random_window
-from shallow2deep.stages.parallel import in_parallel
-from shallow2deep.stages.source import Source
+from shallow2deep.runs.parallel import in_parallel
+from shallow2deep.inputs.source import Source
 
 _TRIES = 20
 

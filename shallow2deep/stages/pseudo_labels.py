@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from shallow2deep.config import AdaptConfig, SegmentorSettings
+from shallow2deep.settings import AdaptConfig, SegmentorSettings
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
 from shallow2deep.forests import predict_probabilities
 from shallow2deep.io.atomic import sync, sync_folder, write_json
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.candidates import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
-from shallow2deep.stages.done import DoneLog
-from shallow2deep.stages.engine import Stage, after, check_stop
+from shallow2deep.inputs.results import ENHANCED, FOREST, SKIPPED, foreground_maps, foreground_of
+from shallow2deep.runs.done import DoneLog
+from shallow2deep.runs.engine import Stage, after, check_stop
 from shallow2deep.stages.enhanced import enhance
-from shallow2deep.stages.images import Image, map_path
-from shallow2deep.stages.models import load_enhancer
-from shallow2deep.stages.parallel import threads_each
+from shallow2deep.inputs.images import Image, map_path
+from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.runs.parallel import threads_each
 from shallow2deep.stages.probabilities import Moments
-from shallow2deep.stages.target import Target
+from shallow2deep.inputs.target import Target
 from shallow2deep.stages.target_forest import grown
-from shallow2deep.training.devices import choose_device
+from shallow2deep.networks.devices import choose_device
 
 _FLIPS = ((), (-1,), (-2,), (-2, -1))
 

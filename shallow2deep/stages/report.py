@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shallow2deep.config import AdaptConfig, dump_yaml
+from shallow2deep.settings import AdaptConfig, dump_yaml
 from shallow2deep.evaluation.pictures import save_panel
-from shallow2deep.evaluation.report import Report, Table, curves_picture, save_report
+from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
 from shallow2deep.io.atomic import read_json
-from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, foreground_maps, made
-from shallow2deep.stages.choice import CHOICE, PLACES, PREDICTION, dice_of, disagreement_path
-from shallow2deep.stages.engine import MINUTES
-from shallow2deep.stages.images import Image
-from shallow2deep.stages.models import load_enhancer
-from shallow2deep.stages.target import Target, open_target
+from shallow2deep.inputs.results import ENHANCED, FOREST, candidate_names, foreground_maps, made
+from shallow2deep.stages.prediction import CHOICE, PLACES, PREDICTION, dice_of, disagreement_path
+from shallow2deep.runs.engine import MINUTES
+from shallow2deep.inputs.images import Image
+from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.inputs.target import Target, open_target
 from shallow2deep.version import VERSION
 
 _ROWS = 10  # places that are listed

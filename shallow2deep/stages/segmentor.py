@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from shallow2deep.config import (
+from shallow2deep.settings import (
     AdaptConfig,
     OptimisationSettings,
     SegmentorSettings,
@@ -21,13 +21,13 @@ from shallow2deep.networks.model import ModelSpec, load_model, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.progress import progress_bar
 from shallow2deep.seeding import integer_seed
-from shallow2deep.stages.candidates import SKIPPED, SOURCE_NET, predict_raw
-from shallow2deep.stages.engine import Stage, after, check_stop, stop_requested
-from shallow2deep.stages.images import save_map
-from shallow2deep.stages.models import load_enhancer
+from shallow2deep.inputs.results import SKIPPED, SOURCE_NET, predict_raw
+from shallow2deep.runs.engine import Stage, after, check_stop, stop_requested
+from shallow2deep.inputs.images import save_map
+from shallow2deep.inputs.models import load_enhancer
 from shallow2deep.stages.pseudo_labels import moments_of
-from shallow2deep.stages.target import Target
-from shallow2deep.training.devices import choose_device
+from shallow2deep.inputs.target import Target
+from shallow2deep.networks.devices import choose_device
 from shallow2deep.training.loop import Stopped, train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation

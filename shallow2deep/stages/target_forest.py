@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import AdaptConfig
+from shallow2deep.settings import AdaptConfig
 from shallow2deep.forests import Forest, predict_probabilities, train_forest
 from shallow2deep.io.volumes import Volume
 from shallow2deep.seeding import integer_seed
-from shallow2deep.stages.engine import Stage
-from shallow2deep.stages.images import Image, map_path, save_map
-from shallow2deep.stages.maps import as_probabilities
-from shallow2deep.stages.parallel import in_parallel, threads_each
-from shallow2deep.stages.target import Target
-from shallow2deep.training.devices import choose_device
+from shallow2deep.runs.engine import Stage
+from shallow2deep.inputs.images import Image, map_path, save_map
+from shallow2deep.inputs.maps import as_probabilities
+from shallow2deep.runs.parallel import in_parallel, threads_each
+from shallow2deep.inputs.target import Target
+from shallow2deep.networks.devices import choose_device
 
 
 def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage as ndi
 from torch.nn.functional import grid_sample, interpolate
 
-from shallow2deep.config import AugmentSettings
+from shallow2deep.settings import AugmentSettings
 
 _EPSILON = 1e-3
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from shallow2deep.config import TrainingSettings
+from shallow2deep.settings import TrainingSettings
 from shallow2deep.progress import progress_bar
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
-from shallow2deep.training.devices import choose_device, use_bfloat16
+from shallow2deep.networks.devices import choose_device, use_bfloat16
 from shallow2deep.training.objectives import Objective
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import logsigmoid
 
-from shallow2deep.config import SegmentorSettings, Variant
+from shallow2deep.settings import SegmentorSettings, Variant
 from shallow2deep.networks.losses import Loss
 
 Forward = Callable[[nn.Module, Tensor], Tensor]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import zarr
 
-from shallow2deep.config import AugmentSettings
+from shallow2deep.settings import AugmentSettings
 from shallow2deep.seeding import generator
 from shallow2deep.training.augment import augment, augment_raw
 from shallow2deep.training.loop import Sample

@@ -15,14 +15,14 @@ import pytest
 import torch
 import yaml
 
-from shallow2deep.config import AuthorSettings, CitationSettings
+from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports import weights
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.tiling import Tiling, predict_tiled, problems_for_ilastik
 from shallow2deep.exports.verification import check_package, compare_with
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
 

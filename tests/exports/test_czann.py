@@ -14,7 +14,7 @@ import torch
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.czann import value_range_of, write_czann
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
 

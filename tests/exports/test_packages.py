@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from shallow2deep.config import AuthorSettings, CitationSettings
+from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.errors import DamagedFileError, InputError, Shallow2DeepError
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.packages import load_package, read_package
 from shallow2deep.exports.rdf import PackageInfo
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
 
@@ -187,7 +187,7 @@ def test_size_of_the_network_is_checked_against_memory(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(
-        "shallow2deep.exports.networks.require_memory", lambda n_bytes, what: asked.append(n_bytes)
+        "shallow2deep.exports.packaged_networks.require_memory", lambda n_bytes, what: asked.append(n_bytes)
     )
     big = {"features": 1024, "depth": 4}
     crafted = changed(files, lambda r: r["config"]["shallow2deep"]["model"].update(big))

@@ -116,14 +116,14 @@ def test_saved_forests_are_the_same_bytes_and_predict_the_same(forest: Forest, t
 def test_blocks_equal_the_whole(monkeypatch: pytest.MonkeyPatch, forest: Forest) -> None:
     raw = np.random.default_rng(0).random((90, 70), np.float32)
     whole = predict_features(forest, compute_features(raw, SPEC))
-    monkeypatch.setattr("shallow2deep.forests.predict._BLOCK", {2: 32})
+    monkeypatch.setattr("shallow2deep.inference.forest_maps._BLOCK", {2: 32})
     for threads in (1, 3):
         assert np.array_equal(predict_probabilities(forest, raw, threads=threads), whole)
 
 
 @pytest.mark.parametrize("shape", [(700, 700), (80, 80, 80)])
 def test_memory_is_that_of_a_block(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shallow2deep.forests.predict._BLOCK", {2: 64, 3: 16})
+    monkeypatch.setattr("shallow2deep.inference.forest_maps._BLOCK", {2: 64, 3: 16})
     spec = FeatureSpec.ilastik([0.7, 1.6], len(shape))
     rng = np.random.default_rng(0)
     x, y = rng.random((50, spec.n_features), np.float32), np.arange(50) % 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ilp_file import add_empty_forest, write_project
 
 from shallow2deep.errors import DamagedFileError, InputError
-from shallow2deep.exports.ilp import export_forest
+from shallow2deep.exports.forest_in_project import export_forest
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, fit_forest, predict_features
 from shallow2deep.forests.vigra import read_forests

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shallow2deep.errors import InputError
-from shallow2deep.io.strokes import read_strokes
+from shallow2deep.inputs.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, open_volume
 
 CLASSES = ("background", "nuclei")

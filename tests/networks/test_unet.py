@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.unet import UNet
 
 

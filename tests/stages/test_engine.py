@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shallow2deep.stages.done import DoneLog
-from shallow2deep.stages.engine import Stage, after, run_stages, state_of
+from shallow2deep.runs.done import DoneLog
+from shallow2deep.runs.engine import Stage, after, run_stages, state_of
 
 
 def stage(

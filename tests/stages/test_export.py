@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from shallow2deep import adapt, export, predict
 from shallow2deep.cli import app
-from shallow2deep.config import read_yaml
+from shallow2deep.settings import read_yaml
 from shallow2deep.errors import InputError
 from shallow2deep.exports.packages import read_package
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.stages.models import find_enhancer, models
+from shallow2deep.inputs.models import find_enhancer, models
 
 SETTINGS = (
     "package.title=tiny enhancer",

@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 
 from shallow2deep import adapt, predict
 from shallow2deep.cli import app
-from shallow2deep.config import AdaptConfig, RawData, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.errors import InputError
-from shallow2deep.exports.ilp import export_forest
+from shallow2deep.exports.forest_in_project import export_forest
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, train_forest
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.stages.ilp import open_frames, predict_project, spec_of
+from shallow2deep.inputs.ilastik import open_frames, predict_project, spec_of
 
 SELECTION = [
     (name, scale, False)

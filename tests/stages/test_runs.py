@@ -15,11 +15,11 @@ from filelock import FileLock
 from tiny import SIZE, Data, artifacts
 
 from shallow2deep import adapt, enhancer_train, predict
-from shallow2deep.config import RawData
+from shallow2deep.settings import RawData
 from shallow2deep.errors import InputError, RunBusyError
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.stages.evaluation import evaluate
-from shallow2deep.stages.status import status
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.commands.status import status
 
 
 def s2d(*arguments: object) -> list[str]:

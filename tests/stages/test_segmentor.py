@@ -15,8 +15,8 @@ from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import load_model
-from shallow2deep.stages.compare import compare
-from shallow2deep.stages.status import status
+from shallow2deep.commands.compare import compare
+from shallow2deep.commands.status import status
 
 ALL = ["plain", "consistency", "rectification", "both"]
 
@@ -28,7 +28,7 @@ def values(data: Data, source_run: Path, **changes: object) -> dict:
 
 
 def made(data: Data, source_run: Path, run: Path, compared: bool = False, **changes: object) -> Path:
-    from shallow2deep.config import AdaptConfig, validated
+    from shallow2deep.settings import AdaptConfig, validated
 
     extra = {"source_net": True, "strokes_net": True, "supervised": True} if compared else {}
     config = validated(AdaptConfig, values(data, source_run, **changes) | {"compare": extra}, "test")
@@ -133,7 +133,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
     whole: Path, data: Data, source_run: Path, tmp_path: Path, monkeypatch, stops: int, variant: str
 ) -> None:
     from shallow2deep.errors import Interrupted
-    from shallow2deep.stages import engine
+    from shallow2deep.runs import engine
 
     asked = 0
 
@@ -197,7 +197,7 @@ def test_starting_weights(whole: Path, data: Data, source_run: Path, tmp_path: P
 
 
 def test_compare_with_seeds(data: Data, source_run: Path, tmp_path: Path) -> None:
-    from shallow2deep.config import RawData
+    from shallow2deep.settings import RawData
 
     run = made(data, source_run, tmp_path / "run")
     test = (
@@ -222,7 +222,7 @@ def test_bad_settings_are_refused_before_work(data: Data, source_run: Path, tmp_
     with pytest.raises(SettingsError, match="variants"):
         made(data, source_run, tmp_path / "a", variants=["best"])
     without = shutil.copytree(source_run / "enhancer", tmp_path / "enhancer")
-    from shallow2deep.config import AdaptConfig, validated
+    from shallow2deep.settings import AdaptConfig, validated
 
     found = values(data, without) | {"compare": {"source_net": True}}
     with pytest.raises(InputError, match="with-source-net"):

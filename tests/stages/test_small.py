@@ -13,7 +13,7 @@ import yaml
 from tiny import N_IMAGES, Data
 
 from shallow2deep import adapt, predict
-from shallow2deep.config import (
+from shallow2deep.settings import (
     EnhancedSettings,
     EnhancerTrainConfig,
     RawData,
@@ -24,19 +24,19 @@ from shallow2deep.config import (
     with_overrides,
 )
 from shallow2deep.errors import InputError, SettingsError
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.io.volumes import open_volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.stages.data import open_source, open_strokes
-from shallow2deep.stages.demo import run_demo
+from shallow2deep.inputs.data import open_source, open_strokes
+from shallow2deep.commands.demo import run_demo
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
-from shallow2deep.stages.evaluation import evaluate
-from shallow2deep.stages.images import open_images
-from shallow2deep.stages.models import OWN_FOLDERS, models
-from shallow2deep.stages.names import owners
-from shallow2deep.stages.parallel import threads_each
-from shallow2deep.stages.target import _compare_pixel_sizes, _open_labels
-from shallow2deep.stages.template import write_template
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.inputs.images import open_images
+from shallow2deep.inputs.models import OWN_FOLDERS, models
+from shallow2deep.inputs.names import owners
+from shallow2deep.runs.parallel import threads_each
+from shallow2deep.inputs.target import _compare_pixel_sizes, _open_labels
+from shallow2deep.commands.init import write_template
 
 
 def test_template_holds_the_defaults(tmp_path: Path) -> None:

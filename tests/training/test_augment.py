@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from shallow2deep.config import AugmentSettings
+from shallow2deep.settings import AugmentSettings
 from shallow2deep.training.augment import augment, augment_raw, change_geometry
 
 RNG = np.random.default_rng

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shallow2deep.config import TrainingSettings
+from shallow2deep.settings import TrainingSettings
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.unet import UNet
 from shallow2deep.training.loop import Sample, Stopped, train

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from shallow2deep.config import SegmentorSettings
+from shallow2deep.settings import SegmentorSettings
 from shallow2deep.training.objectives import FromPseudoLabels, share_divergence, stroke_loss
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from shallow2deep.config import Settings, dump_yaml
+from shallow2deep.settings import Settings, dump_yaml
 from shallow2deep.errors import InputError, RunBusyError
 from shallow2deep.io.atomic import read_json, write_json, write_text
-from shallow2deep.stages.engine import Stage, catching_signals, run_stages
+from shallow2deep.runs.engine import Stage, catching_signals, run_stages
 
 log = logging.getLogger("shallow2deep")
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from shallow2deep.config import EnhancerTrainConfig
-from shallow2deep.stages.engine import Stage
+from shallow2deep.settings import EnhancerTrainConfig
+from shallow2deep.runs.engine import Stage
 from shallow2deep.stages.enhancer import enhancer_stage, source_net_stage
 from shallow2deep.stages.forests import forests_stage
 from shallow2deep.stages.probabilities import probabilities_stage
-from shallow2deep.stages.runs import execute
-from shallow2deep.stages.source import open_sources
+from shallow2deep.runs.folder import execute
+from shallow2deep.inputs.source import open_sources
 
 
 def source_stages(config: EnhancerTrainConfig, run: Path) -> list[Stage]:

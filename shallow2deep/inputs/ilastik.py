@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import AdaptConfig, TargetData
+from shallow2deep.settings import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest, predict_probabilities
@@ -17,9 +17,9 @@ from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_l
 from shallow2deep.io.volumes import Volume, check_finite, members
 from shallow2deep.io.write import write_probabilities
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.images import Image, image_of, refuse_overwriting
-from shallow2deep.stages.names import in_order
-from shallow2deep.stages.parallel import threads_each
+from shallow2deep.inputs.images import Image, image_of, refuse_overwriting
+from shallow2deep.inputs.names import in_order
+from shallow2deep.runs.parallel import threads_each
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import AdaptConfig, TargetData
+from shallow2deep.settings import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.evaluation.held_out import split_strokes
 from shallow2deep.features import FeatureSpec
@@ -17,13 +17,13 @@ from shallow2deep.io.atomic import sha256
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.stages.data import images_of, open_strokes, select
-from shallow2deep.stages.ilp import class_order, project_forest, project_images
-from shallow2deep.stages.images import Image, open_images
-from shallow2deep.stages.maps import open_maps
-from shallow2deep.stages.models import find_enhancer, is_package, load_enhancer
-from shallow2deep.stages.names import in_order, plain_name
-from shallow2deep.stages.source import check_engine, feature_spec
+from shallow2deep.inputs.data import images_of, open_strokes, select
+from shallow2deep.inputs.ilastik import class_order, project_forest, project_images
+from shallow2deep.inputs.images import Image, open_images
+from shallow2deep.inputs.maps import open_maps
+from shallow2deep.inputs.models import find_enhancer, is_package, load_enhancer
+from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.source import check_engine, feature_spec
 
 log = logging.getLogger(__name__)
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from shallow2deep.config import AdaptConfig, Variant
-from shallow2deep.stages.candidates import STROKES_NET, SUPERVISED, segmentor_name
-from shallow2deep.stages.choice import PREDICTION, prediction_stage
-from shallow2deep.stages.engine import Stage
+from shallow2deep.settings import AdaptConfig, Variant
+from shallow2deep.inputs.results import STROKES_NET, SUPERVISED, segmentor_name
+from shallow2deep.stages.prediction import PREDICTION, prediction_stage
+from shallow2deep.runs.engine import Stage
 from shallow2deep.stages.enhanced import enhanced_stage
-from shallow2deep.stages.ilp import with_project
+from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.stages.pseudo_labels import (
     labels_pool_stage,
     next_pseudo_labels_stage,
@@ -15,9 +15,9 @@ from shallow2deep.stages.pseudo_labels import (
     strokes_pool_stage,
 )
 from shallow2deep.stages.report import write_report
-from shallow2deep.stages.runs import execute
+from shallow2deep.runs.folder import execute
 from shallow2deep.stages.segmentor import network_stage, source_net_stage
-from shallow2deep.stages.target import Target, open_target
+from shallow2deep.inputs.target import Target, open_target
 from shallow2deep.stages.target_forest import target_forest_stage
 
 

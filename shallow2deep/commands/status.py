@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from shallow2deep.config import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
 from shallow2deep.errors import InputError
-from shallow2deep.stages.engine import State, state_of
-from shallow2deep.stages.ilp import with_project
-from shallow2deep.stages.runs import command_of
-from shallow2deep.stages.source_run import source_stages
-from shallow2deep.stages.target_run import target_stages
+from shallow2deep.runs.engine import State, state_of
+from shallow2deep.inputs.ilastik import with_project
+from shallow2deep.runs.folder import command_of
+from shallow2deep.commands.enhancer_train import source_stages
+from shallow2deep.commands.adapt import target_stages
 
 
 @dataclass(frozen=True)

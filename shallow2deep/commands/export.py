@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import zarr
 
-from shallow2deep.config import (
+from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
     PackageSettings,
@@ -20,21 +20,21 @@ from shallow2deep.config import (
 from shallow2deep.errors import InputError
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.czann import value_range_of, write_czann
-from shallow2deep.exports.ilp import export_forest
+from shallow2deep.exports.forest_in_project import export_forest
 from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.stages.candidates import ENHANCED, FOREST, candidate_names, made, predict_raw
-from shallow2deep.stages.choice import CHOICE, PREDICTION
-from shallow2deep.stages.images import map_path
-from shallow2deep.stages.models import find_enhancer, is_package
-from shallow2deep.stages.runs import command_of
-from shallow2deep.stages.target import open_target
+from shallow2deep.inputs.results import ENHANCED, FOREST, candidate_names, made, predict_raw
+from shallow2deep.stages.prediction import CHOICE, PREDICTION
+from shallow2deep.inputs.images import map_path
+from shallow2deep.inputs.models import find_enhancer, is_package
+from shallow2deep.runs.folder import command_of
+from shallow2deep.inputs.target import open_target
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
 _SIDE = 1024  # pixels of a real image on which an exported network is compared with the trained one

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage as ndi
 
-from shallow2deep.config import StrokeSettings
+from shallow2deep.settings import StrokeSettings
 
 _TURN = 0.25  # standard deviation, in radians, of the change of direction from one pixel to the next
 _MARGIN = 2  # pixels that a careful hand stays away from the edge of what it paints

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import RawData
+from shallow2deep.settings import RawData
 from shallow2deep.errors import InputError
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.volumes import Volume, check_finite
 from shallow2deep.io.write import write_probabilities
-from shallow2deep.stages.data import images_of, open_raw_volumes
+from shallow2deep.inputs.data import images_of, open_raw_volumes
 
 ENDING = ".h5"
 

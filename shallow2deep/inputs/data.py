@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.config import Manifest, RawData, SourceData, TargetData
+from shallow2deep.settings import Manifest, RawData, SourceData, TargetData
 from shallow2deep.errors import InputError
-from shallow2deep.io.strokes import read_strokes
+from shallow2deep.inputs.strokes import read_strokes
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
-from shallow2deep.stages.names import in_order, owners, plain_name
+from shallow2deep.inputs.names import in_order, owners, plain_name
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from joblib import Parallel, delayed, effective_n_jobs
 
 from shallow2deep.progress import progress_bar
-from shallow2deep.stages.engine import check_stop, stop_requested
+from shallow2deep.runs.engine import check_stop, stop_requested
 
 T = TypeVar("T")
 

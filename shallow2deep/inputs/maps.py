@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from shallow2deep.config import AdaptConfig
+from shallow2deep.settings import AdaptConfig
 from shallow2deep.errors import InputError
 from shallow2deep.io.formats import open_stored, split_name
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.stored import reading
 from shallow2deep.io.volumes import Volume, members, open_frames
-from shallow2deep.stages.images import Image
-from shallow2deep.stages.names import in_order, owners
+from shallow2deep.inputs.images import Image
+from shallow2deep.inputs.names import in_order, owners
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
 _FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shallow2deep.config import AdaptConfig, CompareSettings, RawData, SegmentorSettings, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, CompareSettings, RawData, SegmentorSettings, read_yaml, validated
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import read_json, write_json, write_text
-from shallow2deep.stages.candidates import SOURCE_NET, candidate_names, made
-from shallow2deep.stages.choice import CHOICE, PREDICTION
-from shallow2deep.stages.engine import MINUTES
-from shallow2deep.stages.evaluation import evaluate
-from shallow2deep.stages.ilp import with_project
-from shallow2deep.stages.images import open_images
-from shallow2deep.stages.models import find_enhancer
-from shallow2deep.stages.prediction import RECOMMENDED, predict
-from shallow2deep.stages.runs import command_of
-from shallow2deep.stages.target_run import adapt
+from shallow2deep.inputs.results import SOURCE_NET, candidate_names, made
+from shallow2deep.stages.prediction import CHOICE, PREDICTION
+from shallow2deep.runs.engine import MINUTES
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.inputs.ilastik import with_project
+from shallow2deep.inputs.images import open_images
+from shallow2deep.inputs.models import find_enhancer
+from shallow2deep.commands.predict import RECOMMENDED, predict
+from shallow2deep.runs.folder import command_of
+from shallow2deep.commands.adapt import adapt
 
 
 @dataclass(frozen=True)

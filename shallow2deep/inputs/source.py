@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shallow2deep.config import EnhancerTrainConfig, FeatureSettings
+from shallow2deep.settings import EnhancerTrainConfig, FeatureSettings
 from shallow2deep.errors import InputError
 from shallow2deep.features import FILTERS, FeatureSpec
 from shallow2deep.features.fastfilters_bank import load_fastfilters
-from shallow2deep.stages.data import Labelled, open_source
+from shallow2deep.inputs.data import Labelled, open_source
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shallow2deep.config import AdaptConfig
+from shallow2deep.settings import AdaptConfig
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest, predict_probabilities
-from shallow2deep.inference.network import predict_with_network
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.stages.enhanced import enhance, enhanced_channels
-from shallow2deep.stages.images import Image, map_path
-from shallow2deep.stages.models import load_enhancer
-from shallow2deep.stages.parallel import threads_each
+from shallow2deep.inputs.images import Image, map_path
+from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.runs.parallel import threads_each
 from shallow2deep.stages.probabilities import Moments
 
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from shallow2deep.config import EnhancerTrainConfig
+from shallow2deep.settings import EnhancerTrainConfig
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import write_text
 

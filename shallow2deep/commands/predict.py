@@ -1,0 +1,113 @@
+"""Applies what a run has made to further images."""
+
+from functools import partial
+from pathlib import Path
+
+from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
+from shallow2deep.errors import InputError
+from shallow2deep.io.atomic import read_json
+from shallow2deep.io.formats import ENDINGS as READABLE
+from shallow2deep.io.formats import split_name
+from shallow2deep.io.write import ENDINGS, write_probabilities
+from shallow2deep.networks.model import load_model
+from shallow2deep.progress import progress_bar
+from shallow2deep.inputs.results import (
+    ENHANCED,
+    FOREST,
+    Predictor,
+    candidate_names,
+    made,
+    predict_raw,
+    predictor,
+)
+from shallow2deep.stages.prediction import CHOICE, PREDICTION
+from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
+from shallow2deep.runs.folder import command_of
+from shallow2deep.networks.devices import choose_device
+
+RECOMMENDED = "recommended"
+
+
+def predict(
+    model: str | Path,
+    raw: str | Path | RawData,
+    out: str | Path,
+    step: str = RECOMMENDED,
+    device: str = "auto",
+    trust: bool = False,
+) -> list[Path]:
+    """Predicts images with a finished adaptation, or with a segmentor or source net.
+
+    Args:
+        model: a run of `adapt`, or a folder with a segmentor or source net.
+        raw: the images, by name (`file.h5:key`, `folder/*.png` …) or with axes, slices and so on.
+        out: a file ending in .h5, .zarr or .tif for one image; else a folder, which gets a .h5 file for each.
+        step: of an adaptation: "recommended", "forest", "enhanced", "segmentor" (the first one), or the name
+            of any of its candidates' folders.
+        trust: whether Python code in the enhancer's package may be run, if it needs that.
+
+    Returns:
+        The files written: float32 `(C, [z,] y, x)` each.
+
+    Raises:
+        InputError: anything that cannot be used, before any work.
+    """
+    data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
+    how, colours = _predictor(Path(model), step, device, trust)
+    if how.ndim == 3 and data.slices is not None:
+        raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
+    images = open_images(data, 2, colours)
+    targets = _targets(Path(out), images)
+    for image, target in zip(progress_bar(images, desc="predicting"), targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_probabilities(target, image.predict(how.apply, how.ndim), how.outputs, image.voxel_size)
+    return targets
+
+
+def _targets(out: Path, images: list[Image]) -> list[Path]:
+    if split_name(str(out))[0].suffix.lower() in ENDINGS:
+        if len(images) > 1:
+            raise InputError(f"{len(images)} images cannot go into the one file {out}; give a folder")
+        targets = [out]
+    elif out.suffix.lower() in READABLE:
+        raise InputError(f"{out}: results are written as {', '.join(ENDINGS)}; give such a name, or a folder")
+    else:
+        targets = [out / f"{image.name}.h5" for image in images]
+    refuse_overwriting(targets, [image.file for image in images])
+    return targets
+
+
+def _predictor(model: Path, step: str, device_name: str, trust: bool) -> tuple[Predictor, str]:
+    """How images are predicted, and whether in grey or by each channel."""
+    device = choose_device(device_name)
+    if (model / "model.json").is_file():
+        network, spec = load_model(model)
+        if spec.kind == "enhancer":
+            raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
+        how = Predictor(partial(predict_raw, network, spec, device=device), list(spec.outputs))
+        return how, "grey" if spec.in_channels == 1 else "each"
+    if command_of(model) != "adapt":
+        raise InputError(f"{model}: no run of adapt and no model here; give one of them")
+    config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
+    name = _candidate(model, step, config)
+    for stage in (FOREST, ENHANCED, name):
+        if not (model / stage / "manifest.json").is_file():
+            raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
+    return predictor(model, name, config, device, trust), config.target.channels
+
+
+def _candidate(run: Path, step: str, config: AdaptConfig) -> str:
+    """The name of a candidate's folder."""
+    if step == RECOMMENDED:
+        if not (run / PREDICTION / "manifest.json").is_file():
+            raise InputError(f"{run}: nothing is recommended yet; run the same adapt again first")
+        choice = read_json(run / PREDICTION / CHOICE)
+        return str(choice["recommended"])
+    known = made(run, candidate_names(config))
+    segmentors = [name for name in known if name.startswith("segmentor")]
+    name = {"forest": FOREST, "segmentor": segmentors[0] if segmentors else ""}.get(step, step)
+    if name not in known:
+        raise InputError(
+            f"{run}: {step} is none of its results; give {RECOMMENDED}, forest, {', '.join(known[1:])}"
+        )
+    return name

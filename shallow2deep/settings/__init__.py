@@ -1,0 +1,59 @@
+"""The settings: frozen models that refuse unknown keys; one file for each subject."""
+
+from shallow2deep.settings.base import Settings, validated
+from shallow2deep.settings.data import ImageTable, RawData, SourceData, TargetData
+from shallow2deep.settings.features_forests import (
+    FeatureSettings,
+    ForestsSettings,
+    ProbabilitiesSettings,
+    StrokeSettings,
+    TreeSettings,
+)
+from shallow2deep.settings.networks import (
+    AugmentSettings,
+    ConfidenceSettings,
+    EnhancedSettings,
+    EnhancerSettings,
+    NetworkSettings,
+    OptimisationSettings,
+    SegmentorSettings,
+    TrainingSettings,
+    Variant,
+)
+from shallow2deep.settings.package import AuthorSettings, CitationSettings, PackageSettings
+from shallow2deep.settings.reading import absolute_names, dump_yaml, read_yaml, with_overrides
+from shallow2deep.settings.source import EnhancerTrainConfig
+from shallow2deep.settings.target import AdaptConfig, CompareSettings
+
+__all__ = [
+    "AdaptConfig",
+    "AugmentSettings",
+    "AuthorSettings",
+    "CitationSettings",
+    "CompareSettings",
+    "ConfidenceSettings",
+    "EnhancedSettings",
+    "EnhancerSettings",
+    "EnhancerTrainConfig",
+    "FeatureSettings",
+    "ForestsSettings",
+    "ImageTable",
+    "NetworkSettings",
+    "OptimisationSettings",
+    "PackageSettings",
+    "ProbabilitiesSettings",
+    "RawData",
+    "SegmentorSettings",
+    "Settings",
+    "SourceData",
+    "StrokeSettings",
+    "TargetData",
+    "TrainingSettings",
+    "TreeSettings",
+    "Variant",
+    "absolute_names",
+    "dump_yaml",
+    "read_yaml",
+    "validated",
+    "with_overrides",
+]
