@@ -8,32 +8,80 @@ from shallow2deep.version import VERSION
 __version__ = VERSION
 
 _HOMES = {
-    "AdaptConfig": "config",
-    "EnhancerTrainConfig": "config",
+    "AdaptConfig": "settings",
+    "EnhancerTrainConfig": "settings",
+    "RawData": "settings",
+    "SourceData": "settings",
+    "TargetData": "settings",
     "FeatureSpec": "features",
     "compute_features": "features",
     "Forest": "forests",
-    "predict_probabilities": "forests",
-    "train_forest": "forests",
-    "adapt": "stages.target_run",
-    "enhancer_train": "stages.source_run",
-    "export": "stages.export",
-    "predict": "stages.prediction",
+    "Output": "outputs",
+    "Volume": "io.volumes",
+    "open_volume": "io.volumes",
+    "Enhancer": "inference.enhance",
+    "Moments": "inference.moments",
+    "Predictor": "inference.predictor",
+    "predict_blocks": "inference.loop",
+    "predict_probabilities": "inference.forest_maps",
+    "train_forest": "training.from_strokes",
+    "load_enhancer": "inputs.models",
+    "adapt": "commands.adapt",
+    "enhancer_train": "commands.enhancer_train",
+    "evaluate": "commands.evaluate",
+    "export": "commands.export",
+    "predict": "commands.predict",
+    "status": "commands.status",
+    "Aborted": "errors",
+    "DamagedFileError": "errors",
+    "FeatureMismatchError": "errors",
+    "InputError": "errors",
+    "Interrupted": "errors",
+    "MissingDataError": "errors",
+    "NotFiniteError": "errors",
+    "RunBusyError": "errors",
+    "SettingsError": "errors",
+    "Shallow2DeepError": "errors",
+    "TooLittleMemoryError": "errors",
 }
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
-    from shallow2deep.settings import AdaptConfig as AdaptConfig
-    from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
+    from shallow2deep.commands.adapt import adapt as adapt
+    from shallow2deep.commands.enhancer_train import enhancer_train as enhancer_train
+    from shallow2deep.commands.evaluate import evaluate as evaluate
+    from shallow2deep.commands.export import export as export
+    from shallow2deep.commands.predict import predict as predict
+    from shallow2deep.commands.status import status as status
+    from shallow2deep.errors import Aborted as Aborted
+    from shallow2deep.errors import DamagedFileError as DamagedFileError
+    from shallow2deep.errors import FeatureMismatchError as FeatureMismatchError
+    from shallow2deep.errors import InputError as InputError
+    from shallow2deep.errors import Interrupted as Interrupted
+    from shallow2deep.errors import MissingDataError as MissingDataError
+    from shallow2deep.errors import NotFiniteError as NotFiniteError
+    from shallow2deep.errors import RunBusyError as RunBusyError
+    from shallow2deep.errors import SettingsError as SettingsError
+    from shallow2deep.errors import Shallow2DeepError as Shallow2DeepError
+    from shallow2deep.errors import TooLittleMemoryError as TooLittleMemoryError
     from shallow2deep.features import FeatureSpec as FeatureSpec
     from shallow2deep.features import compute_features as compute_features
     from shallow2deep.forests import Forest as Forest
-    from shallow2deep.forests import predict_probabilities as predict_probabilities
-    from shallow2deep.forests import train_forest as train_forest
-    from shallow2deep.commands.export import export as export
-    from shallow2deep.commands.predict import predict as predict
-    from shallow2deep.commands.enhancer_train import enhancer_train as enhancer_train
-    from shallow2deep.commands.adapt import adapt as adapt
+    from shallow2deep.inference.enhance import Enhancer as Enhancer
+    from shallow2deep.inference.forest_maps import predict_probabilities as predict_probabilities
+    from shallow2deep.inference.loop import predict_blocks as predict_blocks
+    from shallow2deep.inference.moments import Moments as Moments
+    from shallow2deep.inference.predictor import Predictor as Predictor
+    from shallow2deep.inputs.models import load_enhancer as load_enhancer
+    from shallow2deep.io.volumes import Volume as Volume
+    from shallow2deep.io.volumes import open_volume as open_volume
+    from shallow2deep.outputs import Output as Output
+    from shallow2deep.settings import AdaptConfig as AdaptConfig
+    from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
+    from shallow2deep.settings import RawData as RawData
+    from shallow2deep.settings import SourceData as SourceData
+    from shallow2deep.settings import TargetData as TargetData
+    from shallow2deep.training.from_strokes import train_forest as train_forest
 
 
 def __getattr__(name: str) -> Any:
@@ -41,3 +89,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,8 +1,9 @@
 """The command line: reads arguments, calls the library, prints what came out."""
 
+import inspect
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,8 +19,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A few brush strokes to a good segmentation of a new microscopy data set.",
     epilog="Exit codes: 0 done, 1 failed, 2 unusable input or settings, 3 run in use by another process, "
-    "130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).",
+    "4 given up on request, 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).",
 )
+
+
+def with_flags_of_adapt(command: Callable[..., None]) -> Callable[..., None]:
+    """A flag for each setting of `adapt` that is marked as one, in place of `**flags`."""
+    from shallow2deep.settings import ADAPT
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    flags = [
+        inspect.Parameter(
+            flag.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (list[str] if flag.several else str) | None,
+                typer.Option(help=flag.help, metavar=flag.metavar),
+            ],
+        )
+        for flag in ADAPT
+    ]
+    command.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    command.__annotations__ |= {flag.name: flag.annotation for flag in flags}
+    return command
+
 
 Run = Annotated[
     Path, typer.Option("--run", help="folder for everything that is made; goes on where it stopped")
@@ -35,12 +59,6 @@ Trust = Annotated[bool, typer.Option(help="run Python code in the enhancer's pac
 Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
 
 
-def _resolved(values: dict[str, Any], overrides: Sequence[str] | None) -> dict[str, Any]:
-    from shallow2deep.settings import with_overrides
-
-    return with_overrides(values, overrides or ())
-
-
 @app.command("enhancer-train")
 def enhancer_train(
     config: Annotated[Path, typer.Argument(help="settings in YAML; `s2d init` writes a first one")],
@@ -51,93 +69,39 @@ def enhancer_train(
     set_: Set = None,
 ) -> None:
     """Train an enhancer on labelled source data: forests -> probabilities -> enhancer."""
-    from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
-    from shallow2deep.commands.enhancer_train import enhancer_train as train
+    from shallow2deep.commands import enhancer_train as command
+    from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated, with_overrides
 
-    values = _resolved(read_yaml(config), set_)
-    if with_source_net and values.get("source_net") is None and isinstance(values.get("enhancer", {}), dict):
-        enhancer_settings = values.get("enhancer") or {}
-        values["source_net"] = {k: v for k, v in enhancer_settings.items() if k != "boundary"}
-    enhancer = train(validated(EnhancerTrainConfig, values, str(config)), run)
+    values = with_overrides(read_yaml(config), set_ or ())
+    if with_source_net:
+        values = command.with_source_net(values)
+    enhancer = command.enhancer_train(validated(EnhancerTrainConfig, values, str(config)), run)
     typer.echo(f"enhancer: {enhancer}")
     typer.echo(f"curves:   tensorboard --logdir {run}")
 
 
 @app.command()
+@with_flags_of_adapt
 def adapt(
     run: Run,
     config: Annotated[Path | None, typer.Argument(help="settings in YAML; flags override them")] = None,
-    raw: Annotated[list[str] | None, typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")] = None,
-    strokes: Annotated[
-        list[str] | None, typer.Option(help="0 unlabelled, 1 background, 2 foreground …")
-    ] = None,
-    enhancer: Annotated[
-        str | None, typer.Option(help="run of enhancer-train, package, or a name that s2d models lists")
-    ] = None,
     trust: Trust = False,
-    ilp: Annotated[
-        str | None,
-        typer.Option(help="ilastik project, in place of strokes; its data are raw if none is given"),
-    ] = None,
-    forest: Annotated[
-        str | None, typer.Option(help="train one on the strokes, or ilp: the one trained in ilastik")
-    ] = None,
-    background: Annotated[
-        str | None, typer.Option(help="the project's label that is background; the first if not given")
-    ] = None,
-    probabilities: Annotated[
-        list[str] | None, typer.Option(help="maps, exported by ilastik for example, in place of a forest's")
-    ] = None,
-    channel: Annotated[
-        str | None, typer.Option(help="name or number, from 0, of their channel with the foreground")
-    ] = None,
-    segmentor: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VARIANT",
-            help="also train a network on raw: plain, consistency, rectification or both; repeatable",
-        ),
-    ] = None,
     compare: Annotated[
         bool, typer.Option(help="also make every baseline that the data and the enhancer's run allow")
     ] = False,
-    labels: Annotated[
-        list[str] | None, typer.Option(help="dense labels of raw, for scores and an upper bound only")
-    ] = None,
-    axes: Axes = None,
-    slices: Slices = None,
     set_: Set = None,
+    **flags: Any,
 ) -> None:
     """Adapt to new data with strokes: target forest -> enhanced (-> segmentor) -> prediction."""
-    from shallow2deep.settings import AdaptConfig, absolute_names, read_yaml, validated
-    from shallow2deep.io.atomic import read_json
-    from shallow2deep.commands.compare import with_baselines
     from shallow2deep.commands.adapt import adapt as run_adapt
+    from shallow2deep.commands.compare import with_baselines
+    from shallow2deep.io.atomic import read_json
+    from shallow2deep.settings import AdaptConfig, read_yaml, validated, with_flags, with_overrides
 
-    flags = {
-        "raw": raw,
-        "strokes": strokes,
-        "labels": labels,
-        "axes": axes,
-        "slices": slices,
-        "ilp": ilp,
-        "background": background,
-        "probabilities": probabilities,
-        "channel": channel,
-    }
-    given = absolute_names({k: v for k, v in flags.items() if v}, Path.cwd())
-    values = read_yaml(config) if config else {}
-    if isinstance(values.get("target", {}), dict):
-        values["target"] = {**values.get("target", {}), **given}
-    if enhancer:
-        values["enhancer"] = absolute_names(enhancer, Path.cwd(), "enhancer")
-    if forest:
-        values["forest"] = forest
-    if segmentor and isinstance(values.get("segmentor") or {}, dict):
-        values["segmentor"] = {**(values.get("segmentor") or {}), "variants": segmentor}
-    values = _resolved(values, set_)
+    values = with_flags(read_yaml(config) if config else {}, flags)
+    values = with_overrides(values, set_ or ())
     settings = validated(AdaptConfig, values, str(config or "the command line"))
-    folder = run_adapt(with_baselines(settings) if compare else settings, run, trust)
+    folder = run_adapt(with_baselines(settings, run) if compare else settings, run, trust)
     choice = read_json(folder / "choice.json")
     typer.echo(f"recommended: {choice['recommended']}: {choice['reason']}")
     typer.echo(f"its maps:    {folder}")
@@ -158,8 +122,8 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Make every result and baseline with several seeds, and print means and spreads."""
-    from shallow2deep.settings import RawData, absolute_names, validated
     from shallow2deep.commands.compare import compare as run_compare
+    from shallow2deep.settings import RawData, absolute_names, validated
 
     def data(names: list[str] | None) -> RawData | None:
         if not names:
@@ -187,8 +151,8 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
-    from shallow2deep.settings import RawData, validated
     from shallow2deep.commands.predict import predict as run_predict
+    from shallow2deep.settings import RawData, validated
 
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
     for path in run_predict(model, data, out, step, device, trust):
@@ -211,9 +175,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="also write the scores as JSON")] = None,
 ) -> None:
     """Score probability maps against dense labels."""
-    from shallow2deep.settings import RawData, validated
-    from shallow2deep.io.atomic import write_json
     from shallow2deep.commands.evaluate import evaluate as run_evaluate
+    from shallow2deep.io.atomic import write_json
+    from shallow2deep.settings import RawData, validated
 
     def data(names: list[str], slices: str | None = None) -> RawData:
         return validated(RawData, {"raw": names, "slices": slices}, "the command line")
@@ -263,9 +227,9 @@ def export(
     set_: Set = None,
 ) -> None:
     """Write a trained network, or a forest, for ilastik, other bioimage.io programs or ZEN."""
-    from shallow2deep.errors import InputError
     from shallow2deep.commands.export import ILP
     from shallow2deep.commands.export import export as run_export
+    from shallow2deep.errors import InputError
 
     if (out is None) == (ilp is None) or (ilp and format_ != "bioimageio"):
         raise InputError("give either --out, for a network and its format, or --ilp, for a forest")
@@ -299,7 +263,7 @@ Project = Annotated[
 @ilp_app.command("info")
 def ilp_info(project: Project) -> None:
     """Say what is in an ilastik project: data, labels, features, forest."""
-    from shallow2deep.inputs.ilastik import describe
+    from shallow2deep.commands.project import describe
 
     for line in describe(project):
         typer.echo(line)
@@ -314,7 +278,7 @@ def ilp_predict(
     ] = None,
 ) -> None:
     """Predict with the forest that was trained in ilastik, without ilastik."""
-    from shallow2deep.inputs.ilastik import predict_project
+    from shallow2deep.commands.project import predict_project
 
     for path in predict_project(project, out, raw or ()):
         typer.echo(path)
@@ -326,9 +290,13 @@ def status(run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust
     from shallow2deep.commands.status import status as run_status
 
     found = run_status(run, trust)
-    typer.echo(f"{run}: {found.command}")
+    typer.echo(f"{run}: {found.command}{', at work now' if found.at_work else ''}")
     for name, state in found.stages.items():
         typer.echo(f"  {name:<15} {state.word}{f': {state.reason}' if state.reason else ''}")
+    if found.last and found.last["kind"] == "progress":
+        last = found.last
+        left = f", about {last['left_s'] / 60:.0f} min left" if "left_s" in last else ""
+        typer.echo(f"  {last['what']}: {last['done']} of {last['total']}{left}")
 
 
 @app.command()

@@ -13,6 +13,10 @@ class InputError(Shallow2DeepError):
     exit_code = 2
 
 
+class MissingDataError(InputError):
+    """A file that is named but is not there."""
+
+
 class SettingsError(InputError):
     """A setting that is unknown, missing or out of range."""
 
@@ -25,6 +29,14 @@ class DamagedFileError(InputError):
     """A file that is truncated, altered or crafted."""
 
 
+class TooLittleMemoryError(InputError):
+    """Something that is whole but larger than the memory there is."""
+
+
+class NotFiniteError(Shallow2DeepError):
+    """Work that came to NaN or infinity; what was good before stays."""
+
+
 class RunBusyError(Shallow2DeepError):
     """Another process works on the same run folder."""
 
@@ -32,11 +44,17 @@ class RunBusyError(Shallow2DeepError):
 
 
 class Interrupted(Shallow2DeepError):
-    """A signal stopped the work at a point from which it can go on."""
+    """The work was stopped at a point from which it can go on."""
 
-    def __init__(self, message: str, signal_number: int):
+    def __init__(self, message: str, exit_code: int):
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = exit_code
+
+
+class Aborted(Shallow2DeepError):
+    """The work was given up on request."""
+
+    exit_code = 4
 
 
 def one_line(text: object) -> str:

@@ -1,7 +1,8 @@
 """Who follows a long piece of work: is told how far it is, and may ask it to pause or stop."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
@@ -16,16 +17,16 @@ class Watch(Protocol):
         """`done` of `total` pieces of `what` are done; `values` are a loss, a score and the like."""
         ...
 
-    def stop_requested(self) -> bool:
-        """Whether the work is to end at the next safe point."""
+    def picture(self, what: str, path: Path) -> None:
+        """A picture of how it stands is in a file."""
         ...
 
-    def pause_requested(self) -> bool:
-        """Whether the work is to save what it has, and to call `hold`."""
+    def asks(self) -> bool:
+        """Whether the work is to pause or stop: it saves what it has, and calls `check`."""
         ...
 
-    def hold(self) -> None:
-        """Returns when the work is to go on, or to stop."""
+    def check(self) -> None:
+        """A point from which the work can go on: waits here while it is paused, raises if it is to end."""
         ...
 
 
@@ -45,13 +46,13 @@ class Bar:
         if done >= total:
             self.close()
 
-    def stop_requested(self) -> bool:
+    def picture(self, what: str, path: Path) -> None:
+        return
+
+    def asks(self) -> bool:
         return False
 
-    def pause_requested(self) -> bool:
-        return False
-
-    def hold(self) -> None:
+    def check(self) -> None:
         return
 
     def close(self) -> None:
@@ -72,3 +73,10 @@ def watched(items: Iterable[T], total: int, what: str, watch: Watch) -> Iterator
     for done, item in enumerate(items, 1):
         yield item
         watch.progress(what, done, total)
+
+
+def safely(items: Sequence[T], what: str, watch: Watch) -> Iterator[T]:
+    """The items, telling how many are done, with a safe point before each."""
+    for item in watched(items, len(items), what, watch):
+        watch.check()
+        yield item

@@ -1,71 +1,90 @@
-"""The run of `s2d adapt`: target_forest -> enhanced -> pseudo_labels -> segmentor -> prediction."""
+"""`s2d adapt`: target_forest -> enhanced (-> pseudo_labels -> segmentor) -> prediction -> report."""
 
 from pathlib import Path
 
-from shallow2deep.settings import AdaptConfig, Variant
-from shallow2deep.inputs.results import STROKES_NET, SUPERVISED, segmentor_name
-from shallow2deep.stages.prediction import PREDICTION, prediction_stage
-from shallow2deep.runs.engine import Stage
-from shallow2deep.stages.enhanced import enhanced_stage
 from shallow2deep.inputs.ilastik import with_project
-from shallow2deep.stages.pseudo_labels import (
-    labels_pool_stage,
-    next_pseudo_labels_stage,
-    pseudo_labels_stage,
-    strokes_pool_stage,
-)
-from shallow2deep.stages.report import write_report
-from shallow2deep.runs.folder import execute
-from shallow2deep.stages.segmentor import network_stage, source_net_stage
+from shallow2deep.inputs.models import find_enhancer
+from shallow2deep.inputs.results import SOURCE_NET, STROKES_NET, SUPERVISED, segmentor_name
 from shallow2deep.inputs.target import Target, open_target
+from shallow2deep.io.known import Known
+from shallow2deep.networks.model import load_spec
+from shallow2deep.runs.engine import Stage
+from shallow2deep.runs.folder import execute, known_of
+from shallow2deep.settings import AdaptConfig, Variant
+from shallow2deep.stages.enhanced import enhanced_stage
+from shallow2deep.stages.kept import (
+    ENHANCER,
+    SOURCE_MODEL,
+    kept_copy,
+    kept_enhancer_stage,
+    kept_source_model_stage,
+)
+from shallow2deep.stages.pools import labels_pool_stage, strokes_pool_stage
+from shallow2deep.stages.prediction import PREDICTION, prediction_stage
+from shallow2deep.stages.pseudo_labels import next_pseudo_labels_stage, pseudo_labels_stage
+from shallow2deep.stages.report import report_stage
+from shallow2deep.stages.segmentor import network_stage
+from shallow2deep.stages.source_net import applied_source_net_stage
 from shallow2deep.stages.target_forest import target_forest_stage
 
 
-def target_stages(config: AdaptConfig, run: Path, trust: bool = False) -> list[Stage]:
+def target_stages(config: AdaptConfig, run: Path, known: Known, trust: bool = False) -> list[Stage]:
     """The stages, with all data opened and checked.
 
     Raises:
         InputError: data or settings that cannot be used.
     """
-    target = open_target(config, trust)
+    kept = kept_copy(run, ENHANCER, config.enhancer, known)
+    target = open_target(config, trust, known, kept)
     forest = target_forest_stage(config, target)
-    enhanced = enhanced_stage(config, target, forest, run)
-    stages, candidates = [forest, enhanced], [forest, enhanced]
+    enhancer = kept_enhancer_stage(run, config.enhancer, target.enhancer, known)
+    enhanced = enhanced_stage(config, target, forest, enhancer)
+    stages, candidates = [enhancer, forest, enhanced], [forest, enhanced]
     if config.segmentor is not None:
-        stages.append(pseudo_labels_stage(config, target, enhanced, run))
+        pseudo_labels = pseudo_labels_stage(config, target, enhanced)
+        stages.append(pseudo_labels)
         for variant in config.segmentor.variants:
-            rounds = _rounds(variant, stages[2], enhanced, config, target, run)
+            rounds = _rounds(variant, pseudo_labels, enhanced, config, target, known)
             stages += rounds
             candidates += [stage for stage in rounds if stage.name.startswith("segmentor")]
     if config.compare.source_net:
-        candidates.append(source_net_stage(config, target))
-        stages.append(candidates[-1])
+        pair = _source_net(config, target, run, known)
+        stages += pair
+        candidates.append(pair[-1])
     pools = []
     if config.compare.strokes_net:
         pools.append((STROKES_NET, strokes_pool_stage(config, target)))
     if config.compare.supervised:
         pools.append((SUPERVISED, labels_pool_stage(config, target)))
     for name, pool in pools:
-        candidates.append(network_stage(name, config, target, pool, run))
+        candidates.append(network_stage(name, config, target, pool, known))
         stages += [pool, candidates[-1]]
-    return [*stages, prediction_stage(config, target, candidates, run)]
+    prediction = prediction_stage(config, target, candidates)
+    return [*stages, prediction, report_stage(config, target, candidates, prediction)]
 
 
 def _rounds(
-    variant: Variant, pool: Stage, enhanced: Stage, config: AdaptConfig, target: Target, run: Path
+    variant: Variant, pool: Stage, enhanced: Stage, config: AdaptConfig, target: Target, known: Known
 ) -> list[Stage]:
     """Segmentors of one variant, each learning from the one before, and the pools in between."""
     assert config.segmentor is not None
-    segmentor = network_stage(segmentor_name(variant), config, target, pool, run, variant)
+    segmentor = network_stage(segmentor_name(variant), config, target, pool, known, variant)
     found, before = [segmentor], enhanced
     for number in range(2, config.segmentor.rounds + 1):
-        name = segmentor_name(variant, number)
         pool_name = f"pseudo_labels-{variant}-{number}"
-        pool = next_pseudo_labels_stage(pool_name, before, segmentor, config, target, run)
-        following = network_stage(name, config, target, pool, run, variant)
+        pool = next_pseudo_labels_stage(pool_name, before, segmentor, config, target)
+        following = network_stage(segmentor_name(variant, number), config, target, pool, known, variant)
         before, segmentor = segmentor, following
         found += [pool, following]
     return found
+
+
+def _source_net(config: AdaptConfig, target: Target, run: Path, known: Known) -> list[Stage]:
+    """The run's own copy of the source net, and its maps."""
+    kept = kept_copy(run, SOURCE_MODEL, config.enhancer, known)
+    beside = kept or find_enhancer(config.enhancer).parent / SOURCE_NET
+    model = kept_source_model_stage(run, config.enhancer, beside, known)
+    return [model, applied_source_net_stage(config, target, model, load_spec(beside))]
 
 
 def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
@@ -85,10 +104,9 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     Raises:
         InputError: data or settings that cannot be used, before any work.
         RunBusyError: another process works on `run`.
-        Interrupted: a signal came; the same call goes on.
+        Interrupted: it was stopped; the same call goes on.
     """
     run, config = Path(run), with_project(config)
-    stages = target_stages(config, run, trust)
-    execute(run, "adapt", config, stages)
-    write_report(run, config, trust)
+    known = known_of(run)
+    execute(run, "adapt", config, target_stages(config, run, known, trust), known)
     return run / PREDICTION

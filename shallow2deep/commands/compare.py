@@ -1,4 +1,4 @@
-"""All results and baselines of an adaptation with several seeds, side by side."""
+"""`s2d compare`: all results and baselines of an adaptation with several seeds, side by side."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,19 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shallow2deep.settings import AdaptConfig, CompareSettings, RawData, SegmentorSettings, read_yaml, validated
-from shallow2deep.errors import InputError
-from shallow2deep.io.atomic import read_json, write_json, write_text
-from shallow2deep.inputs.results import SOURCE_NET, candidate_names, made
-from shallow2deep.stages.prediction import CHOICE, PREDICTION
-from shallow2deep.runs.engine import MINUTES
+from shallow2deep.commands.adapt import adapt
 from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.commands.predict import RECOMMENDED, predict
+from shallow2deep.errors import InputError
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.inputs.images import open_images
 from shallow2deep.inputs.models import find_enhancer
-from shallow2deep.commands.predict import RECOMMENDED, predict
+from shallow2deep.inputs.results import SOURCE_NET, candidate_names, made
+from shallow2deep.io.atomic import read_json, write_json, write_text
+from shallow2deep.io.known import Known
+from shallow2deep.runs.engine import MINUTES
 from shallow2deep.runs.folder import command_of
-from shallow2deep.commands.adapt import adapt
+from shallow2deep.settings import (
+    AdaptConfig,
+    CompareSettings,
+    RawData,
+    SegmentorSettings,
+    read_yaml,
+    validated,
+)
+from shallow2deep.stages.kept import SOURCE_MODEL, kept_copy
+from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 
 @dataclass(frozen=True)
@@ -29,18 +38,30 @@ class Comparison:
     text: str
 
 
-def with_baselines(config: AdaptConfig) -> AdaptConfig:
-    """The same settings with every baseline that data and enhancer allow, and a segmentor."""
+def with_baselines(config: AdaptConfig, run: Path) -> AdaptConfig:
+    """The same settings with every baseline that data and enhancer allow, and a segmentor.
+
+    Args:
+        run: that will be adapted in, and may have a source net of its own.
+    """
     config = with_project(config)
-    run = find_enhancer(config.enhancer).parent
-    has_source_net = command_of(run) == "enhancer-train" and (run / SOURCE_NET / "model.json").is_file()
     wanted = CompareSettings(
-        source_net=has_source_net and len(config.classes) == 2,
+        source_net=_has_source_net(config.enhancer, run) and len(config.classes) == 2,
         strokes_net=True,
         supervised=config.target.labels is not None,
     )
     segmentor = config.segmentor or SegmentorSettings()
     return config.model_copy(update={"compare": wanted, "segmentor": segmentor})
+
+
+def _has_source_net(enhancer: str, run: Path) -> bool:
+    if kept_copy(run, SOURCE_MODEL, enhancer, Known()):
+        return True
+    try:
+        source = find_enhancer(enhancer).parent
+    except InputError:
+        return False  # whether the run has a copy of the enhancer shows when it is opened
+    return command_of(source) == "enhancer-train" and (source / SOURCE_NET / "model.json").is_file()
 
 
 def compare(
@@ -86,12 +107,12 @@ def compare(
         ]
         if counts[0] != counts[1]:
             raise InputError(f"{counts[0]} test images but {counts[1]} labels came; give one for each")
-    config = with_baselines(config)
     results = []
     for n in range(seeds):
         place = run / "compare" / f"seed-{config.seed + n}"
-        adapt(config.model_copy(update={"seed": config.seed + n}), place, trust)
-        results.append(_result(place, config, test_raw, test_labels, trust))
+        config_of_seed = with_baselines(config.model_copy(update={"seed": config.seed + n}), place)
+        adapt(config_of_seed, place, trust)
+        results.append(_result(place, config_of_seed, test_raw, test_labels, trust))
     text = _table(results)
     write_json(run / "compare" / "scores.json", results)
     write_text(run / "compare" / "scores.md", text + "\n")

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from shallow2deep.commands.adapt import adapt
+from shallow2deep.commands.enhancer_train import enhancer_train
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.commands.predict import predict
+from shallow2deep.evaluation.pictures import save_panel
+from shallow2deep.io.atomic import write_json
+from shallow2deep.io.volumes import open_volume
 from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
@@ -15,13 +22,6 @@ from shallow2deep.settings import (
     read_yaml,
     validated,
 )
-from shallow2deep.evaluation.pictures import save_panel
-from shallow2deep.io.atomic import write_json
-from shallow2deep.io.volumes import open_volume
-from shallow2deep.commands.evaluate import evaluate
-from shallow2deep.commands.predict import predict
-from shallow2deep.commands.enhancer_train import enhancer_train
-from shallow2deep.commands.adapt import adapt
 
 log = logging.getLogger(__name__)
 

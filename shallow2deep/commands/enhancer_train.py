@@ -1,28 +1,31 @@
-"""The run of `s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
+"""`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
 from pathlib import Path
+from typing import Any
 
-from shallow2deep.settings import EnhancerTrainConfig
+from shallow2deep.inputs.source import open_sources
+from shallow2deep.io.known import Known
 from shallow2deep.runs.engine import Stage
-from shallow2deep.stages.enhancer import enhancer_stage, source_net_stage
+from shallow2deep.runs.folder import execute, known_of
+from shallow2deep.settings import EnhancerTrainConfig
+from shallow2deep.stages.enhancer import ENHANCER, enhancer_stage
 from shallow2deep.stages.forests import forests_stage
 from shallow2deep.stages.probabilities import probabilities_stage
-from shallow2deep.runs.folder import execute
-from shallow2deep.inputs.source import open_sources
+from shallow2deep.stages.source_net import source_net_stage
 
 
-def source_stages(config: EnhancerTrainConfig, run: Path) -> list[Stage]:
+def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
     """The stages, with all data opened and checked.
 
     Raises:
         InputError: data or settings that cannot be used.
     """
-    source = open_sources(config)
+    source = open_sources(config, known)
     forests = forests_stage(config, source)
-    probabilities = probabilities_stage(config, source, forests, run)
-    stages = [forests, probabilities, enhancer_stage(config, source, probabilities, run)]
+    probabilities = probabilities_stage(config, source, forests)
+    stages = [forests, probabilities, enhancer_stage(config, source, probabilities)]
     if config.source_net is not None:
-        stages.append(source_net_stage(config, source, probabilities, run))
+        stages.append(source_net_stage(config, source, probabilities))
     return stages
 
 
@@ -39,8 +42,17 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
     Raises:
         InputError: data or settings that cannot be used, before any work.
         RunBusyError: another process works on `run`.
-        Interrupted: a signal came; the same call goes on.
+        Interrupted: it was stopped; the same call goes on.
     """
     run = Path(run)
-    execute(run, "enhancer-train", config, source_stages(config, run))
-    return run / "enhancer"
+    known = known_of(run)
+    execute(run, "enhancer-train", config, source_stages(config, known), known)
+    return run / ENHANCER
+
+
+def with_source_net(values: dict[str, Any]) -> dict[str, Any]:
+    """The same settings with a source net like the enhancer, unless they have one."""
+    enhancer = values.get("enhancer") or {}
+    if values.get("source_net") is not None or not isinstance(enhancer, dict):
+        return values
+    return values | {"source_net": {name: value for name, value in enhancer.items() if name != "boundary"}}

@@ -1,14 +1,14 @@
-"""Scores probability maps in files against label files."""
+"""`s2d evaluate`: scores probability maps in files against label files."""
 
 from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.settings import RawData
 from shallow2deep.errors import InputError
 from shallow2deep.evaluation.metrics import pooled_score, score
+from shallow2deep.inputs.images import images_of, select
 from shallow2deep.io.volumes import Volume, open_volumes
-from shallow2deep.inputs.data import images_of, select
+from shallow2deep.settings import RawData
 
 _ROUNDING = 0.05  # probabilities of two classes add up to 1 within this, also when stored in 8 bits
 

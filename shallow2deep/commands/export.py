@@ -1,4 +1,4 @@
-"""Finished runs as packages for other programs: bioimage.io, ZEN, and ilastik's own projects."""
+"""`s2d export`: finished runs as packages for other programs: bioimage.io, ZEN, and ilastik's projects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import zarr
 
+from shallow2deep.errors import InputError
+from shallow2deep.exports.bioimageio import write_package
+from shallow2deep.exports.czann import value_range_of, write_czann
+from shallow2deep.exports.forest_in_project import export_forest
+from shallow2deep.exports.rdf import PackageInfo
+from shallow2deep.exports.verification import check_package, require_bioimageio
+from shallow2deep.forests import Forest
+from shallow2deep.inference.network_maps import predict_raw, predict_with_network
+from shallow2deep.inputs.results import ENHANCED, FOREST, SOURCE_NET, candidate_names, made, read_map
+from shallow2deep.inputs.target import open_target
+from shallow2deep.io.atomic import read_json
+from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
@@ -17,24 +30,8 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.errors import InputError
-from shallow2deep.exports.bioimageio import write_package
-from shallow2deep.exports.czann import value_range_of, write_czann
-from shallow2deep.exports.forest_in_project import export_forest
-from shallow2deep.exports.rdf import PackageInfo
-from shallow2deep.exports.verification import check_package, require_bioimageio
-from shallow2deep.forests import Forest
-from shallow2deep.inference.network_maps import predict_with_network
-from shallow2deep.io.atomic import read_json
-from shallow2deep.io.volumes import open_volume
-from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
-from shallow2deep.inputs.results import ENHANCED, FOREST, candidate_names, made, predict_raw
+from shallow2deep.stages.kept import ENHANCER, came_as_package, kept_copy
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
-from shallow2deep.inputs.images import map_path
-from shallow2deep.inputs.models import find_enhancer, is_package
-from shallow2deep.runs.folder import command_of
-from shallow2deep.inputs.target import open_target
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
 _SIDE = 1024  # pixels of a real image on which an exported network is compared with the trained one
@@ -130,8 +127,8 @@ def _export_project(run: Path, out: Path) -> Path:
 def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     config = validated(EnhancerTrainConfig, values, str(run / "settings.yaml"))
-    _require_finished(run, "enhancer")
-    network, spec = load_model(run / "enhancer")
+    _require_finished(run, ENHANCER)
+    network, spec = load_model(run / ENHANCER)
     pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
     kept = pool["validation"]["maps"]
     maps = (kept[n, 0, :1] for n in range(kept.shape[0]))
@@ -143,39 +140,36 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
 
 def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:
     config = _adapt_config(run, overrides)
-    names = [name for name in made(run, candidate_names(config)) if name != FOREST]
-    segmentors = [name for name in names if name.startswith("segmentor")]
-    name = (segmentors or [ENHANCED])[0] if step is None else step
-    if step == "segmentor" and segmentors:
-        name = segmentors[0]
-    if name not in names:
-        raise InputError(f"{run}: {name} is no network of it; give one of {', '.join(names)}")
+    name = _network_of(run, config, step)
     _require_finished(run, name)
-    if name == ENHANCED and _came_as_package(config.enhancer, run / name):
+    if name == ENHANCED and came_as_package(run):
         raise InputError(
             f"{run}: its enhancer came as a package; give that package to others, or run adapt with "
             "--segmentor and export the segmentor"
         )
-    network, spec = load_model(run / name)
+    network, spec = load_model(run / (ENHANCER if name == ENHANCED else name))
     measured = _held_out_score(run, name)
-    target = open_target(config, trust)
+    known = known_of(run)
+    target = open_target(config, trust, known, kept_copy(run, ENHANCER, config.enhancer, known))
     image = target.images[0]
     if spec.kind == "enhancer":
-        sample = image.split(open_volume(map_path(run / FOREST, image)).read())[0][1:2]
+        sample = image.split(read_map(run / FOREST, image)[0])[0][1:2]
         return _Model(network, spec, config.package, config.classes, _cut(sample), measured=measured)
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
     return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype, measured)
 
 
-def _came_as_package(enhancer: str, kept: Path) -> bool:
-    """Whether the enhancer that a run keeps a copy of was a package, which may be gone."""
-    if not (kept / "model.json").is_file():
-        return True
-    try:
-        return is_package(find_enhancer(enhancer))
-    except InputError:
-        return Path(enhancer).suffix == ".zip"
+def _network_of(run: Path, config: AdaptConfig, step: str | None) -> str:
+    """The result whose network is wanted."""
+    without = (FOREST, SOURCE_NET)  # the source net belongs to the enhancer's run, and normalises each image
+    names = [name for name in made(run, candidate_names(config)) if name not in without]
+    segmentors = [name for name in names if name.startswith("segmentor")]
+    if step is None or (step == "segmentor" and segmentors):
+        return (segmentors or [ENHANCED])[0]
+    if step not in names:
+        raise InputError(f"{run}: {step} is no network to export; give one of {', '.join(names)}")
+    return step
 
 
 def _held_out_score(run: Path, name: str) -> str:
@@ -209,14 +203,14 @@ def _require_finished(run: Path, stage: str) -> None:
 
 
 def _info(model: _Model) -> PackageInfo:
-    settings, record = model.settings, model.spec.record
+    settings = model.settings
     missing = [name for name in ("authors", "licence") if not getattr(settings, name)]
     if missing:
         raise InputError(
             f"package.{missing[0]} is missing; state it, e.g. --set 'package.authors=[{{name: Ada L.}}]' "
             "--set package.licence=CC-BY-4.0"
         )
-    title = settings.title or str(record.get("name", f"shallow2deep {model.spec.kind}"))
+    title = settings.title or str(model.spec.metadata.get("name", f"shallow2deep {model.spec.kind}"))
     return PackageInfo(
         name=title,
         description=settings.description,
@@ -245,14 +239,14 @@ def _card(title: str, model: _Model) -> str:
         model.settings.description,
         "",
         f"- takes: {takes}",
-        f"- gives: {', '.join(spec.outputs)}, probabilities in 0..1",
+        f"- gives: {', '.join(output.title for output in spec.outputs)}, probabilities in 0..1",
         f"- pixel size of the training data, nm: {_or_unknown(spec.voxel_size)}",
-        f"- network: U-Net, {spec.features} features, {spec.depth} poolings, stem of stride {spec.stem}; "
-        f"{training.get('step', 'an unknown number of')} steps",
+        f"- network: U-Net, {spec.features} features, {len(spec.strides)} poolings, stem of stride "
+        f"{spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
     ]
-    if record.get("data_licences"):
+    if licences := spec.metadata.get("data_licences"):
         lines += ["", "## Terms of the training data", ""]
-        lines += [f"- {licence}" for licence in record["data_licences"]]
+        lines += [f"- {licence}" for licence in licences]
     scores = [text for text in (model.settings.validation.strip(), model.measured) if text]
     lines += ["", "## Validation", "", "\n\n".join(scores) or "No scores are stated."]
     lines += ["", "## Use", "", _USES[spec.kind]]
@@ -278,7 +272,7 @@ def _cover(model: _Model) -> np.ndarray:
         shown, p = sample[0], predict_with_network(model.network, sample)[0]
     else:
         raw = sample if len(sample) > 1 else sample[0]
-        p = predict_raw(model.network, model.spec, raw, torch.device("cpu"))[0]
+        p = predict_raw(model.network, model.spec, raw)[0]
         low, high = np.percentile(sample, (0.5, 99.5))
         shown = ((sample.mean(0) - low) / max(high - low, 1e-6)).clip(0, 1)
     return np.round(np.concatenate([shown, p], 1) * 255).astype(np.uint8)

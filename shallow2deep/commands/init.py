@@ -1,4 +1,4 @@
-"""A commented configuration, written from the models of the settings themselves."""
+"""`s2d init`: a commented configuration, written from the models of the settings themselves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from shallow2deep.settings import EnhancerTrainConfig
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import write_text
+from shallow2deep.settings import EnhancerTrainConfig
 
 _HEAD = """\
 # Settings of `s2d enhancer-train`. Only sources must be changed; what you leave out keeps its default.

@@ -1,29 +1,34 @@
-"""Applies what a run has made to further images."""
+"""`s2d predict`: applies what a run has made to further images."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
-from shallow2deep.errors import InputError
+from shallow2deep.commands.adapt import target_stages
+from shallow2deep.errors import InputError, MissingDataError
+from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
+from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
+from shallow2deep.inputs.results import (
+    FOREST,
+    Predicting,
+    candidate_names,
+    made,
+    predicting,
+)
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
-from shallow2deep.io.write import ENDINGS, write_probabilities
-from shallow2deep.networks.model import load_model
-from shallow2deep.progress import progress_bar
-from shallow2deep.inputs.results import (
-    ENHANCED,
-    FOREST,
-    Predictor,
-    candidate_names,
-    made,
-    predict_raw,
-    predictor,
-)
-from shallow2deep.stages.prediction import CHOICE, PREDICTION
-from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
-from shallow2deep.runs.folder import command_of
+from shallow2deep.io.known import Known
+from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
+from shallow2deep.networks.model import load_model
+from shallow2deep.progress import Bar, watched
+from shallow2deep.runs.engine import chain_fault, stale_stage
+from shallow2deep.runs.folder import command_of, known_of
+from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
+from shallow2deep.stages.kept import ENHANCER
+from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 RECOMMENDED = "recommended"
 
@@ -53,12 +58,13 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    how, colours = _predictor(Path(model), step, device, trust)
+    how, colours = _predicting(Path(model), step, device, trust)
     if how.ndim == 3 and data.slices is not None:
         raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
-    for image, target in zip(progress_bar(images, desc="predicting"), targets, strict=True):
+    pairs = list(zip(images, targets, strict=True))
+    for image, target in watched(pairs, len(pairs), "predicting", Bar()):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_probabilities(target, image.predict(how.apply, how.ndim), how.outputs, image.voxel_size)
     return targets
@@ -77,23 +83,47 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predictor(model: Path, step: str, device_name: str, trust: bool) -> tuple[Predictor, str]:
+def _predicting(model: Path, step: str, device_name: str, trust: bool) -> tuple[Predicting, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = Predictor(partial(predict_raw, network, spec, device=device), list(spec.outputs))
+        how = Predicting(partial(predict_raw, network, spec, device=device), spec.outputs)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
+    known = known_of(model)
     name = _candidate(model, step, config)
-    for stage in (FOREST, ENHANCED, name):
-        if not (model / stage / "manifest.json").is_file():
-            raise InputError(f"{model}: its stage {stage} is not finished; run the same adapt again first")
-    return predictor(model, name, config, device, trust), config.target.channels
+    require_current(model, config, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
+    enhancer = _own_enhancer(model, trust, known)
+    return predicting(model, name, config, device, enhancer), config.target.channels
+
+
+def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
+    if not (run / ENHANCER).is_dir():
+        raise InputError(f"{run}: its stage {ENHANCER} is not finished; run the same adapt again first")
+    return open_enhancer(run / ENHANCER, trust, known)
+
+
+def require_current(
+    run: Path, config: AdaptConfig, names: Sequence[str], known: Known, trust: bool = False
+) -> None:
+    """Whether stages, with all that they were made from, are finished and up to date.
+
+    Where the run's data are out of reach, what the stages say of themselves has to do.
+
+    Raises:
+        InputError: naming the first one that is not, and why.
+    """
+    try:
+        fault = stale_stage(run, target_stages(config, run, known, trust), names, known)
+    except MissingDataError:
+        fault = chain_fault(run, names, known)
+    if fault:
+        raise InputError(f"{run}: {fault}; run the same adapt again first")
 
 
 def _candidate(run: Path, step: str, config: AdaptConfig) -> str:

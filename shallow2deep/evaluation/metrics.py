@@ -1,5 +1,7 @@
 """How well a probability map agrees with dense labels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage as ndi
 from sklearn.metrics import average_precision_score
@@ -71,6 +73,25 @@ def pooled_score(
         np.concatenate([t.ravel() for t in truths]),
         None if valids is None else np.concatenate([v.ravel() for v in valids]),
     )
+
+
+@dataclass
+class DiceCounts:
+    """Dice at 0.5 over the pixels of many images, of which one at a time is in memory."""
+
+    both: int = 0
+    either: int = 0
+
+    def add(self, probability: np.ndarray, truth: np.ndarray) -> None:
+        """`probability` `(*spatial)` in 0..1, and bool `truth` of the same shape."""
+        found = probability > 0.5
+        self.both += int(np.count_nonzero(found & truth))
+        self.either += int(np.count_nonzero(found)) + int(np.count_nonzero(truth))
+
+    @property
+    def dice(self) -> float:
+        """nan where neither has a pixel."""
+        return _ratio(2 * self.both, self.either)
 
 
 def _near_boundary(truth: np.ndarray, distance: int) -> np.ndarray:

@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-from shallow2deep.io.atomic import atomic_path
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from shallow2deep.io.atomic import atomic_path
 
 _STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
 
@@ -27,13 +24,9 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
     """
     titles = list(dict.fromkeys(title for row in rows for title in row))
     height, width = next(iter(rows[0].values())).shape
-    fig, axes = plt.subplots(
-        len(rows),
-        len(titles),
-        figsize=(2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35)
+    fig = Figure(size, layout="constrained")  # no window system, and no notebook's, takes part
+    axes = fig.subplots(len(rows), len(titles), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         for axis, title in zip(line, titles, strict=True):
             axis.set_xticks([])
@@ -46,7 +39,6 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         fig.savefig(temporary, dpi=130, metadata={"Software": None})
-    plt.close(fig)
     return path
 
 

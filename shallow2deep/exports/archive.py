@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from shallow2deep.errors import DamagedFileError, InputError, one_line
+from shallow2deep.errors import DamagedFileError, InputError, TooLittleMemoryError, one_line
 from shallow2deep.io.memory import require_memory
 
 RDF_NAMES = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
@@ -70,6 +70,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turns what a damaged or crafted archive raises into one sentence."""
     try:
         yield
+    except MemoryError:
+        raise TooLittleMemoryError(f"{path}: too little memory to read it; free some") from None
     except (
         OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip

@@ -55,7 +55,7 @@ def write_package(
     path = Path(path)
     _check_arguments(path, spec, info, formats)
     sample = checked_sample(sample, spec)
-    side = Tiling.of(network).tile // spec.stem
+    side = Tiling.of(network).tile // spec.stem[0]
     require_memory(16 * spec.features * side**2, f"{path}: a tile of ilastik's through the network")
     model = packaged(network, spec)
     files = {
@@ -93,6 +93,8 @@ def _check_arguments(path: Path, spec: ModelSpec, info: PackageInfo, formats: Se
         )
     if spec.kind not in ("enhancer", "segmentor"):
         raise InputError(f"{path}: a network of kind {spec.kind} came; export an enhancer or a segmentor")
+    if spec.ndim != 2:
+        raise InputError(f"{path}: a network of {spec.ndim} dimensions came; packages are written of 2D ones")
     if spec.kind == "enhancer" and spec.in_channels != 1:
         raise InputError(f"{path}: an enhancer of {spec.in_channels} channels came, but ilastik gives it one")
     if spec.kind == "segmentor" and spec.normalisation is None:

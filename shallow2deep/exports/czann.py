@@ -82,7 +82,7 @@ def write_czann(
     _check(path, spec, classes, value_range, depth)
     shared = _overlap(network, tile, overlap)
     planes = () if depth is None else (depth,)
-    maps = 4 * spec.features * (tile // spec.stem) ** 2 * math.prod(planes)  # alive at the first level
+    maps = 4 * spec.features * (tile // spec.stem[0]) ** 2 * math.prod(planes)  # alive at the first level
     require_memory(maps * 4, f"{path}: a tile of {tile} pixels through the network")
     czmodel, converter, onnxruntime = _packages()
 
@@ -156,6 +156,8 @@ def _check(
     if spec.kind != "segmentor":
         reason = _REFUSED.get(spec.kind, "is not known here")
         raise InputError(f"{path}: the model is of the kind {spec.kind}, which {reason}; export a segmentor")
+    if spec.ndim != 2:
+        raise InputError(f"{path}: a network of {spec.ndim} dimensions came; export a 2D one")
     if spec.normalisation is None or spec.in_channels != 1:
         raise InputError(
             f"{path}: this segmentor has {spec.in_channels} channels and the normalisation "
@@ -166,7 +168,7 @@ def _check(
     if len(classes) != n or len(set(classes)) != n or not all(classes):
         raise InputError(
             f"{path}: the classes {list(classes)} came, but {n} different names were expected: the "
-            f"background's and those of {list(spec.outputs)}"
+            f"background's and those of {[output.title for output in spec.outputs]}"
         )
     if not 0 <= spec.normalisation[0] <= value_range < math.inf or value_range == 0:
         raise InputError(
@@ -179,16 +181,17 @@ def _check(
 
 def _overlap(network: UNet, tile: int, overlap: int | None) -> int:
     """The overlap of tiles in pixels, checked together with their size."""
-    pixels = 2 * network.halo if overlap is None else overlap
+    pixels = 2 * max(network.halo) if overlap is None else overlap
     if pixels < 0 or pixels % 2:
         raise InputError(
             f"an overlap of {pixels} pixels came; give an even one, such as {max(pixels + 1, 0)}"
         )
-    if tile % network.step or tile <= pixels:
+    step = max(network.step)
+    if tile % step or tile <= pixels:
         above = max(tile - 1, pixels)
         raise InputError(
-            f"tiles of {tile} pixels do not fit: this network needs a multiple of {network.step} that is "
-            f"larger than the overlap of {pixels}; give {above // network.step * network.step + network.step}"
+            f"tiles of {tile} pixels do not fit: this network needs a multiple of {step} that is larger than "
+            f"the overlap of {pixels}; give {above // step * step + step}"
         )
     return pixels
 

@@ -5,7 +5,7 @@ trusted: sizes, paths and checksums are checked, and no Python in it is run unle
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from shallow2deep.exports.description import (
 )
 from shallow2deep.exports.packaged_networks import architecture_network, our_network, torchscript_network
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.outputs import FOREGROUND, Output
 
 _MAX_MARGIN = 2**12
 _KINDS = ("enhancer", "segmentor")
@@ -38,7 +39,7 @@ class Package:
         licence: SPDX id, if it names one.
         tags: bioimage.io's; ilastik lists models tagged "shallow2deep".
         kind: "enhancer" or "segmentor"; "other" for another program's model that is not tagged as enhancer.
-        outputs: names of the output channels.
+        outputs: what each output channel tells.
         formats: weight formats, such as "torchscript".
         record: how it came to be, if this program wrote it.
         model: the network's description, if this program wrote it.
@@ -49,10 +50,18 @@ class Package:
     licence: str | None
     tags: tuple[str, ...]
     kind: str
-    outputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
     formats: tuple[str, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
     model: ModelSpec | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network's description; of another program's, only `kind`, `outputs`, `in_channels` count."""
+        if self.model is not None:
+            return self.model
+        said = {"name": self.name, "data_licences": [self.licence] if self.licence else []}
+        return ModelSpec(self.kind, self.outputs, features=1, strides=(), stem=(1, 1), metadata=said)
 
 
 def read_package(path: str | Path) -> Package:
@@ -90,10 +99,7 @@ def load_package(path: str | Path, trust: bool = False) -> tuple[nn.Module, Mode
     check_sums(path, description)
     if package.model is not None:
         return our_network(path, description, package.model), package.model
-    record = {"name": package.name, "data_licences": [package.licence] if package.licence else []}
-    return _foreign_network(path, description, trust), ModelSpec(
-        "enhancer", package.outputs, features=1, depth=0, stem=1, record=record
-    )
+    return _foreign_network(path, description, trust), package.spec
 
 
 def _package(description: Description, path: Path) -> Package:
@@ -108,11 +114,17 @@ def _package(description: Description, path: Path) -> Package:
         licence=description.license if isinstance(description.license, str) else None,
         tags=description.tags,
         kind=model.kind if model else foreign,
-        outputs=model.outputs if model else description.outputs[0].channel_names,
+        outputs=model.outputs if model else _foreign_outputs(description.outputs[0].channel_names),
         formats=description.formats,
         record=record,
         model=model,
     )
+
+
+def _foreign_outputs(names: Sequence[str]) -> tuple[Output, ...]:
+    """Other programs name channels as they like: the one called foreground, or else the first, is it."""
+    first = names.index(FOREGROUND) if FOREGROUND in names else 0
+    return tuple(Output(None, FOREGROUND if n == first else name) for n, name in enumerate(names))
 
 
 def _model_spec(values: Any, path: Path) -> ModelSpec:
@@ -207,7 +219,7 @@ class _Foreign(nn.Module):
     def __init__(self, network: nn.Module, name: str, outputs: int, step: int, halo: int, gives_logits: bool):
         super().__init__()
         self.network, self.name, self.outputs = network, name, outputs
-        self.step, self.halo, self.gives_logits = step, halo, gives_logits
+        self.step, self.halo, self.gives_logits = (step, step), (halo, halo), gives_logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(batch, outputs, y, x)` of probabilities `(batch, 1, y, x)`.

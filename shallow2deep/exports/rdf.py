@@ -9,17 +9,17 @@ import json
 import keyword
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG
 from shallow2deep.exports.tiling import FORMAT_VERSION, Tiling
 from shallow2deep.exports.weights import OPSET, PackagedUNet, arguments
-from shallow2deep.networks.model import FORMAT, ModelSpec
+from shallow2deep.networks.model import ModelSpec
+from shallow2deep.settings import AuthorSettings, CitationSettings
 
 # known to every version of the specification since 0.5.4; other terms are written out in the documentation
 LICENCES = (
@@ -113,7 +113,7 @@ def rdf_of(model: PackagedUNet, spec: ModelSpec, info: PackageInfo, files: Mappi
         "covers": ["cover.png"],
         **_tensors(model, spec, file),
         "weights": _weights(spec, files, file),
-        "config": {"shallow2deep": {**info.record, "model": {"format": FORMAT, **asdict(spec)}}},
+        "config": {"shallow2deep": {**info.record, "model": spec.to_dict()}},
     }
 
 
@@ -137,7 +137,7 @@ def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[st
             {
                 "id": "output",
                 "axes": _axes(
-                    [_identifier(name) for name in spec.outputs],
+                    [_identifier(output.title) for output in spec.outputs],
                     lambda axis: {"halo": tiling.halo, "size": {"tensor_id": "input", "axis_id": axis}},
                 ),
                 "data": probability,

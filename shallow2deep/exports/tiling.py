@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shallow2deep.blocks import blocks
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG, Sizes, describe
+from shallow2deep.inference.loop import predict_blocks
+from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import Output
 
 _NEWEST = 9  # that ilastik 1.4.1 and 1.4.2 read
 FORMAT_VERSION = f"0.5.{_NEWEST}"
@@ -40,7 +43,8 @@ class Tiling:
         ilastik takes the smallest tiles of 512 pixels or more. With a minimum of four halos it uses at least
         a quarter of what it computes; tiles hardly larger than twice their halo would cost many times more.
         """
-        return cls(4 * network.halo, network.step, network.halo)
+        halo, step = max(network.halo), max(network.step)  # the same along both axes
+        return cls(4 * halo, step, halo)
 
     @property
     def tile(self) -> int:
@@ -58,21 +62,34 @@ def predict_tiled(network: Callable[[Tensor], Tensor], image: np.ndarray, tiling
     Returns:
         float32 `(K, y, x)`.
     """
-    tile, halo = tiling.tile, tiling.halo
-    out: np.ndarray | None = None
-    for part in blocks(image.shape[1:], [tile - 2 * halo] * 2, [halo] * 2):
-        present = image[(slice(None), *part.outer)]
-        before = [halo - s.start for s in part.local]  # what is missing beyond the image's border
-        widths = [(b, tile - n - b) for b, n in zip(before, present.shape[1:], strict=True)]
-        x = torch.from_numpy(np.pad(present, [(0, 0), *widths], mode="reflect"))
+    sink = ArraySink(image.shape[1:])
+    predict_blocks(_Tiled(network, tiling), ArraySource(image), sink, [tiling.tile - 2 * tiling.halo] * 2)
+    return sink.array
+
+
+@dataclass(frozen=True)
+class _Tiled:
+    """A network as ilastik calls it: what a tile lacks at the border is filled with the tile mirrored."""
+
+    network: Callable[[Tensor], Tensor]
+    tiling: Tiling
+    border: Literal["clip"] = "clip"
+    step: tuple[int, int] = (1, 1)
+    outputs: tuple[Output, ...] = ()
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        return self.tiling.halo, self.tiling.halo
+
+    def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
+        tile, halo = self.tiling.tile, self.tiling.halo
+        before = [halo - s.start for s in inner]  # what is missing beyond the image's border
+        widths = [(b, tile - n - b) for b, n in zip(before, block.shape[1:], strict=True)]
+        x = torch.from_numpy(np.pad(block, [(0, 0), *widths], mode="reflect"))
         with torch.inference_mode():
-            p = network(x[None])[0].numpy()
-        if out is None:
-            out = np.empty((len(p), *image.shape[1:]), np.float32)
-        middle = (slice(halo, halo + s.stop - s.start) for s in part.inner)
-        out[(slice(None), *part.inner)] = p[(slice(None), *middle)]
-    assert out is not None
-    return out
+            p = self.network(x[None])[0].numpy()
+        middle = (slice(halo, halo + s.stop - s.start) for s in inner)
+        return p[(slice(None), *middle)]
 
 
 def problems_for_ilastik(rdf: Mapping[str, Any]) -> list[str]:

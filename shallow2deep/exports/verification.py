@@ -86,11 +86,10 @@ def checked_sample(sample: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 def largest_difference(path: Path, network: UNet, spec: ModelSpec, image: np.ndarray) -> float:
     """Over all weight formats, whole and tiled; not a number if a network gives that."""
-    halo, step = network.halo, network.step
     expected = _expected(network, spec, image)
-    margins = [(halo, halo + -n % step) for n in image.shape[1:]]
-    padded = np.pad(image, [(0, 0), *margins], mode="reflect")
-    inner = (slice(None), *(slice(halo, halo + n) for n in image.shape[1:]))
+    sizes = list(zip(image.shape[1:], network.halo, network.step, strict=True))
+    padded = np.pad(image, [(0, 0), *((halo, halo + -n % step) for n, halo, step in sizes)], mode="reflect")
+    inner = (slice(None), *(slice(halo, halo + n) for n, halo, _ in sizes))
     differences = []
     for exported in _exported(path):
         with torch.inference_mode():

@@ -38,12 +38,12 @@ class PackagedUNet(UNet):
         in_channels: int,
         out_channels: int,
         features: int,
-        depth: int,
-        stem: int,
+        strides: Sequence[Sequence[int]],
+        stem: Sequence[int],
         mean: float,
         deviation: float,
     ):
-        super().__init__(in_channels, out_channels, features, depth, stem)
+        super().__init__(in_channels, out_channels, features, strides, stem)
         self.mean, self.deviation = mean, deviation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ def arguments(spec: ModelSpec) -> dict[str, Any]:
         "in_channels": spec.in_channels,
         "out_channels": len(spec.outputs),
         "features": spec.features,
-        "depth": spec.depth,
-        "stem": spec.stem,
+        "strides": [list(stride) for stride in spec.strides],
+        "stem": list(spec.stem),
         "mean": mean,
         "deviation": deviation,
     }
@@ -103,7 +103,8 @@ def weight_files(model: PackagedUNet, example: Tensor, formats: Sequence[str]) -
         "test_output.npy": _npy(result),
         "weights.pt": _state_dict(model),
     }
-    small = example[..., : 4 * model.step, : 4 * model.step]
+    y, x = (4 * n for n in model.step)
+    small = example[..., :y, :x]
     if "torchscript" in formats:
         files["torchscript.pt"] = _torchscript(model, small)
     if "onnx" in formats:
@@ -155,7 +156,7 @@ def _onnx(model: PackagedUNet, example: Tensor) -> bytes:
     except ImportError as error:
         raise InputError(f"the format onnx needs further packages ({error}); {INSTALL_ONNX}") from None
     sizes = {0: torch.export.Dim("batch", min=1)}
-    sizes |= {axis: model.step * torch.export.Dim(f"n{axis}", min=2) for axis in (2, 3)}
+    sizes |= {axis: n * torch.export.Dim(f"n{axis}", min=2) for axis, n in enumerate(model.step, 2)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about its own insides
         program = torch.onnx.export(

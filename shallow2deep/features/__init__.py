@@ -1,6 +1,7 @@
-"""ilastik's filters: what is computed (`FeatureSpec`), and computing it."""
+"""Features of images: what is computed (`FeatureSpec`), what computes it (`Bank`), and computing it."""
 
-from shallow2deep.features.bank import MARGIN, compute_features
+from shallow2deep.features.bank import Bank, bank_of
+from shallow2deep.features.ilastik_bank import compute_features
 from shallow2deep.features.spec import FILTERS, FeatureSpec
 
-__all__ = ["FILTERS", "MARGIN", "FeatureSpec", "compute_features"]
+__all__ = ["FILTERS", "Bank", "FeatureSpec", "bank_of", "compute_features"]

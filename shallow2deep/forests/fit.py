@@ -5,15 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shallow2deep.blocks import blocks
 from shallow2deep.errors import InputError
-from shallow2deep.features import FeatureSpec, compute_features
+from shallow2deep.features import FeatureSpec
 from shallow2deep.forests.forest import Forest
 
 if TYPE_CHECKING:
     from sklearn.tree._tree import Tree
-
-_BLOCK = {2: 512, 3: 96}
 
 
 class SingleClassError(InputError):
@@ -124,80 +121,3 @@ def _rounded_down(thresholds: np.ndarray) -> np.ndarray:
     """The largest float32 that is not above each float64: for float32 x, `x <= threshold` stays the same."""
     nearest = thresholds.astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-
-
-def stroke_features(
-    raws: Sequence[np.ndarray], strokes: Sequence[np.ndarray], spec: FeatureSpec, engine: str = "numba"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features and classes of the pixels under strokes; features are computed only around strokes.
-
-    Args:
-        raws: `(*spatial)` or `(C, *spatial)` each.
-        strokes: integers `(*spatial)`: 0 unlabelled, k for class k - 1.
-        engine: see `compute_features`.
-
-    Returns:
-        float32 `(n, F)` and int64 `(n,)`, image by image, in scan order of blocks.
-
-    Raises:
-        InputError: shapes differ.
-    """
-    x: list[np.ndarray] = [np.empty((0, spec.n_features), np.float32)]
-    y: list[np.ndarray] = [np.empty(0, np.int64)]
-    for raw, labels in zip(raws, strokes, strict=True):
-        if raw.shape[raw.ndim - spec.ndim :] != labels.shape:
-            raise InputError(
-                f"raw of shape {raw.shape} and strokes of shape {labels.shape} differ; give a pair"
-            )
-        channels = (slice(None),) * (raw.ndim - spec.ndim)
-        for block in blocks(labels.shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo):
-            chosen = labels[block.inner]
-            if not chosen.any():
-                continue
-            part = raw[(*channels, *block.outer)]
-            features = compute_features(part, spec, engine, inner=block.local)
-            x.append(features[:, chosen > 0].T)
-            y.append(chosen[chosen > 0].astype(np.int64) - 1)
-    return np.concatenate(x), np.concatenate(y)
-
-
-def train_forest(
-    raw: np.ndarray | Sequence[np.ndarray],
-    strokes: np.ndarray | Sequence[np.ndarray],
-    spec: FeatureSpec,
-    n_trees: int = 100,
-    seed: int = 0,
-    classes: Sequence[str] | None = None,
-    n_jobs: int = -1,
-    brightness: float = 0.0,
-    engine: str = "numba",
-    **growth: Any,
-) -> Forest:
-    """A forest of brush strokes.
-
-    Args:
-        raw: an image `(*spatial)` or `(C, *spatial)`, or several.
-        strokes: for each image integers `(*spatial)`: 0 unlabelled, 1 the first class, 2 the second …
-        spec: the features to train on.
-        classes: names; "class 1", "class 2" … if not given.
-        n_jobs: trees grown at the same time; -1: one per core. The result is the same for any number.
-        brightness: strokes are also learned on each image made darker and brighter by this many of its
-            standard deviations, for images that differ in brightness from the painted ones.
-        engine: see `compute_features`.
-        growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
-
-    Raises:
-        InputError: shapes differ, no strokes, or strokes of one class only.
-    """
-    raws = [raw] if isinstance(raw, np.ndarray) else list(raw)
-    drawn = [strokes] if isinstance(strokes, np.ndarray) else list(strokes)
-    if len(raws) != len(drawn):
-        raise InputError(f"{len(raws)} images and {len(drawn)} stroke images were given; give pairs")
-    shifts = (-brightness, 0.0, brightness) if brightness else (0.0,)
-    shifted = [raw + np.float32(shift * raw.std()) if shift else raw for shift in shifts for raw in raws]
-    x, y = stroke_features(shifted, drawn * len(shifts), spec, engine)
-    growth["min_samples_leaf"] = growth.get("min_samples_leaf", 1) * len(shifts)
-    if len(y) == 0:
-        raise InputError("the strokes are empty; paint a few in each class")
-    names = classes or tuple(f"class {n + 1}" for n in range(max(int(y.max()) + 1, 2)))
-    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, **growth)

@@ -11,7 +11,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.errors import DamagedFileError, InputError, TooLittleMemoryError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
@@ -85,7 +85,7 @@ class Forest:
 
         Raises:
             DamagedFileError: missing, truncated, altered or crafted.
-            InputError: larger than the memory there is.
+            TooLittleMemoryError: larger than the memory there is.
         """
         try:
             with zipfile.ZipFile(path) as archive:
@@ -97,6 +97,10 @@ class Forest:
             return cls(
                 FeatureSpec.from_dict(record["spec"]), classes, **arrays, record=dict(record["record"])
             )
+        except TooLittleMemoryError:
+            raise
+        except MemoryError:
+            raise TooLittleMemoryError(f"{path}: too little memory for the forest; free some") from None
         except (
             OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
             NotImplementedError, RuntimeError, InputError, zipfile.BadZipFile, zlib.error,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage as ndi
 
-from shallow2deep.settings import ForestsSettings
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.forests.simulation import draw_strokes
+from shallow2deep.settings import ForestsSettings
 
 _TILE = 25  # pixels; side of the tiles of worst_tiles
 

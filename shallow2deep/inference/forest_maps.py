@@ -1,53 +1,88 @@
-"""Applies forests to features and to images."""
+"""Forests as predictors, and whole images through them."""
 
-import math
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
-from shallow2deep.blocks import Block, Window, blocks
+from shallow2deep.blocks import Window
 from shallow2deep.errors import FeatureMismatchError, InputError
-from shallow2deep.features import MARGIN, compute_features
-from shallow2deep.forests.forest import Forest
+from shallow2deep.features import bank_of
+from shallow2deep.forests import Forest
 from shallow2deep.forests.kernel import Traversal
+from shallow2deep.inference.loop import Threads, predict_blocks
+from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.io.memory import require_memory
+from shallow2deep.outputs import Output, of_forest
 
-_BLOCK = {2: 512, 3: 96}  # side, pixels
+BLOCK = {2: 512, 3: 96}  # side, pixels
+
+_PredictBlock = Callable[[np.ndarray, Window], np.ndarray]
 
 
-def predict_features(forest: Forest, features: np.ndarray) -> np.ndarray:
-    """Probability of each class at each pixel.
+@dataclass(frozen=True)
+class ForestPredictor:
+    """A forest from raw to the classes' probabilities; the filters mirror what they lack at the border.
 
-    Args:
-        features: float32 `(F, *spatial)`, of the forest's spec.
-
-    Returns:
-        float32 `(classes, *spatial)`; sums to 1.
-
-    Raises:
-        FeatureMismatchError: not the forest's number of features.
+    Attributes:
+        device: "cpu", or where torch is to compute filters and forest, such as "cuda". Forests on vigra's
+            features, which count to the bit, are applied on the CPU in any case, and so are those on "mps",
+            which lacks float64.
+        engine: on the CPU, see `compute_features`.
     """
-    if len(features) != forest.spec.n_features:
-        raise FeatureMismatchError(
-            f"{len(features)} features were given to a forest of {forest.spec.n_features}; "
-            "compute them with the forest's spec"
-        )
-    return Traversal(forest).predict(np.asarray(features, np.float32))
+
+    forest: Forest
+    device: str = "cpu"
+    engine: str = "numba"
+
+    border: Literal["clip"] = "clip"
+
+    @property
+    def halo(self) -> Sequence[int]:
+        return self.forest.spec.halo
+
+    @property
+    def step(self) -> Sequence[int]:
+        return (1,) * self.forest.spec.ndim
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        return of_forest(self.forest.classes)
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether the compiled kernels do the work."""
+        return self.device in ("cpu", "mps") or self.forest.spec.library == "vigra"
+
+    def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
+        """See `Predictor`."""
+        return self._predict(block, inner)
+
+    @cached_property
+    def _predict(self) -> _PredictBlock:
+        if self.on_processor:
+            return _on_processor(self.forest, self.engine)
+        return _on_device(self.forest, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_predict"}
 
 
 def predict_probabilities(
-    forest: Forest, raw: np.ndarray, device: str = "cpu", engine: str = "numba", threads: int = 1
+    forest: Forest,
+    raw: np.ndarray,
+    device: str = "cpu",
+    engine: str = "numba",
+    threads: int = 1,
 ) -> np.ndarray:
     """Probability of each class at each pixel, block by block: memory for features is that of a block.
 
     Args:
         raw: `(*spatial)` or `(C, *spatial)`, finite, in the intensity range the forest was trained on.
-        device: "cpu", or where torch is to compute filters and forest, such as "cuda". Forests on vigra's
-            features, which count to the bit, are applied on the CPU in any case, and so are those on "mps",
-            which lacks float64.
-        engine: on the CPU, see `compute_features`.
+        device, engine: see `ForestPredictor`.
         threads: on the CPU, blocks at the same time; the result is the same for any number.
 
     Returns:
@@ -68,39 +103,24 @@ def predict_probabilities(
         raise InputError(
             f"raw of shape {raw.shape} and type {raw.dtype} was given; give real, finite numbers"
         )
-    if threads < 1:
-        raise InputError(f"{threads} threads were asked for; give 1 or more")
-    require_memory(4 * math.prod(shape) * len(forest.classes), "the probabilities of an image")
-    out = np.empty((len(forest.classes), *shape), np.float32)
-    channels = (slice(None),) * (raw.ndim - spec.ndim)
-    on_processor = device in ("cpu", "mps") or spec.library == "vigra"
-    predict_block = _on_processor(forest, engine) if on_processor else _on_device(forest, device)
-
-    def predict(block: Block) -> None:
-        part = raw[(*channels, *block.outer)]
-        out[(slice(None), *block.inner)] = predict_block(part, block.local)
-
-    with ThreadPoolExecutor(threads if on_processor else 1) as pool:
-        for _ in pool.map(predict, blocks(shape, (_BLOCK[spec.ndim],) * spec.ndim, spec.halo)):
-            pass
-    return out
-
-
-_PredictBlock = Callable[[np.ndarray, Window], np.ndarray]
+    predictor, sink = ForestPredictor(forest, device, engine), ArraySink(shape)
+    block = (BLOCK[spec.ndim],) * spec.ndim
+    runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
+    predict_blocks(predictor, ArraySource(raw), sink, block, runner)
+    return sink.array
 
 
 def _on_processor(forest: Forest, engine: str) -> _PredictBlock:
     """From raw with its halo, and the window without, to probabilities, by the compiled kernels."""
-    n_features = forest.spec.n_features
-    traversal = Traversal(forest)
+    bank, traversal = bank_of(forest.spec, engine), Traversal(forest)
     kept = threading.local()  # each thread computes in memory of its own
 
     def predict(raw: np.ndarray, local: Window) -> np.ndarray:
-        size = n_features * math.prod(s.stop - s.start + 2 * MARGIN for s in local)
+        size = bank.room(local)
         if not hasattr(kept, "memory") or kept.memory.size < size:
             require_memory(4 * size, "the features of a block")
             kept.memory = np.empty(size, np.float32)
-        return traversal.predict(compute_features(raw, forest.spec, engine, out=kept.memory, inner=local))
+        return traversal.predict(bank.compute(raw, local, kept.memory))
 
     return predict
 

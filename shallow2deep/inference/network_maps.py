@@ -1,10 +1,66 @@
-"""Applies a network to images of any size, block by block, with the result of the whole image at once."""
+"""Networks as predictors, and whole images through them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from shallow2deep.blocks import blocks
+from shallow2deep.blocks import Window
+from shallow2deep.errors import InputError
+from shallow2deep.inference.loop import predict_blocks
+from shallow2deep.inference.moments import Moments
+from shallow2deep.inference.predictor import ArraySink, ArraySource
+from shallow2deep.networks.model import ModelSpec
+from shallow2deep.outputs import Output
+
+_BLOCK = {2: 1024, 3: 128}  # side, pixels
+
+
+@dataclass(frozen=True)
+class NetworkPredictor:
+    """A network from normalised input to probabilities.
+
+    Attributes:
+        network: gives logits, and has `step` and `halo` as `UNet` has.
+        outputs: what each channel tells.
+        moments: by which a block is standardised first; None if it comes as the network expects it.
+    """
+
+    network: nn.Module
+    outputs: tuple[Output, ...]
+    device: torch.device | str = "cpu"
+    moments: Moments | None = None
+
+    border: Literal["mirror"] = "mirror"
+
+    @cached_property
+    def halo(self) -> tuple[int, ...]:
+        return tuple(self.network.halo)  # type: ignore[arg-type]
+
+    @cached_property
+    def step(self) -> tuple[int, ...]:
+        return tuple(self.network.step)  # type: ignore[arg-type]
+
+    @cached_property
+    def _ready(self) -> nn.Module:
+        return self.network.to(self.device).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_ready"}
+
+    def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
+        """See `Predictor`; `block` is `(C, *spatial)`, or `(*spatial)` of one channel."""
+        channels = block if block.ndim > len(inner) else block[None]
+        if self.moments is not None:
+            channels = self.moments.standardised(channels)
+        x = torch.from_numpy(np.ascontiguousarray(channels, np.float32))[None]
+        with torch.inference_mode():
+            p = torch.sigmoid(self._ready(x.to(self.device)))[0].float().cpu().numpy()
+        return p[(slice(None), *inner)]
 
 
 def predict_with_network(
@@ -13,34 +69,42 @@ def predict_with_network(
     block: tuple[int, ...] = (1024, 1024),
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
-    """Probabilities of a network's outputs.
-
-    Beyond the border the image is mirrored. Blocks start at multiples of the network's step, so that
-    pooling meets the same pixels in every block as in the whole image.
+    """Probabilities of a network's outputs, block by block; beyond the border the image is mirrored.
 
     Args:
         network: gives logits, and has `step` and `halo` as `UNet` has.
-        image: float32 `(C, y, x)`, normalised as the network expects.
+        image: float32 `(C, *spatial)`, normalised as the network expects.
         block: pixels per axis that are predicted at a time; rounded up to the network's step.
 
     Returns:
-        float32 `(K, y, x)` in 0..1.
+        float32 `(K, *spatial)` in 0..1.
     """
-    network = network.to(device).eval()
-    halo, step = int(network.halo), int(network.step)  # type: ignore[arg-type]
-    size = image.shape[1:]
-    inner = [-(-b // step) * step for b in block]
-    margins = [(halo, halo + -n % step) for n in size]
-    padded = np.pad(image, [(0, 0), *margins], mode="reflect")
-    out: np.ndarray | None = None
-    rounded = [n + -n % step for n in size]
-    for part in blocks(rounded, inner, [0] * len(size)):
-        window = tuple(slice(s.start, s.stop + 2 * halo) for s in part.inner)
-        x = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *window)]))[None]
-        with torch.inference_mode():
-            p = torch.sigmoid(network(x.to(device)))[0].float().cpu().numpy()
-        if out is None:
-            out = np.empty((len(p), *rounded), np.float32)
-        out[(slice(None), *part.inner)] = p[(slice(None), *[slice(halo, -halo)] * len(size))]
-    assert out is not None
-    return np.ascontiguousarray(out[(slice(None), *(slice(0, n) for n in size))])
+    return _whole(NetworkPredictor(network, (), device), image, block)
+
+
+def predict_raw(
+    network: nn.Module, spec: ModelSpec, raw: np.ndarray, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """A raw image `([C,] *spatial)` through a segmentor or source net, normalised as in its training.
+
+    Returns:
+        float32 `(K, *spatial)` in 0..1, in the order of `spec.outputs`.
+
+    Raises:
+        InputError: another number of channels than the network takes.
+    """
+    moments = Moments.of(raw) if spec.normalisation is None else Moments(*spec.normalisation)
+    channels = raw if raw.ndim > spec.ndim else raw[None]
+    if len(channels) != spec.in_channels:
+        raise InputError(
+            f"raw with {len(channels)} channels came, but this {spec.kind} takes {spec.in_channels}; "
+            "give such images"
+        )
+    predictor = NetworkPredictor(network, spec.outputs, device, moments)
+    return _whole(predictor, channels, (_BLOCK[spec.ndim],) * spec.ndim)
+
+
+def _whole(predictor: NetworkPredictor, image: np.ndarray, block: Sequence[int]) -> np.ndarray:
+    sink = ArraySink(image.shape[1:])
+    predict_blocks(predictor, ArraySource(image), sink, block)
+    return sink.array

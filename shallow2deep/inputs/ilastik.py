@@ -1,25 +1,46 @@
-"""ilastik projects as input: strokes, names, features and forests; and predicting with them as they are."""
+"""ilastik projects as input: data, strokes, names, features and forests."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from shallow2deep.settings import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
-from shallow2deep.forests import Forest, predict_probabilities
+from shallow2deep.forests import Forest
 from shallow2deep.forests.vigra import read_forests
-from shallow2deep.io.formats import ENDINGS, split_name
-from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
-from shallow2deep.io.volumes import Volume, check_finite, members
-from shallow2deep.io.write import write_probabilities
-from shallow2deep.progress import progress_bar
-from shallow2deep.inputs.images import Image, image_of, refuse_overwriting
+from shallow2deep.inputs.facts import text_fingerprint
+from shallow2deep.inputs.images import Image, image_of, new_name
 from shallow2deep.inputs.names import in_order
-from shallow2deep.runs.parallel import threads_each
+from shallow2deep.inputs.strokes import Strokes
+from shallow2deep.io.cache import ReadCache
+from shallow2deep.io.formats import split_name
+from shallow2deep.io.ilp import Lane, Project, lane_frames, open_project, read_labels
+from shallow2deep.io.known import Known
+from shallow2deep.io.volumes import Volume, members
+from shallow2deep.settings import AdaptConfig, TargetData
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """What was painted on a lane of a project, read when it is asked for."""
+
+    project: Project
+    lane: Lane
+    volumes: tuple[Volume, ...]
+
+    @cached_property
+    def labels(self) -> list[np.ndarray]:
+        """Of each time point."""
+        return read_labels(self.project, self.lane, list(self.volumes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "labels"}
 
 
 @dataclass(frozen=True)
@@ -28,13 +49,38 @@ class Frame:
 
     Attributes:
         whole: `([C,] [z,] y, x)`.
-        labels: uint8 `([z,] y, x)`: 0 unlabelled, else the project's label.
     """
 
     name: str
     file: Path
     whole: Volume
-    labels: np.ndarray
+    _painted: _Painted
+    _time: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """uint8 `([z,] y, x)`: 0 unlabelled, else the project's label."""
+        return self._painted.labels[self._time]
+
+    def plane_labels(self, z: int | None) -> np.ndarray:
+        """Of a plane; of all if z is None."""
+        return self.labels if z is None else self.labels[z]
+
+    def label_facts(self, known: Known) -> list[tuple[str, dict[int, int]]]:
+        """A fingerprint and the number of pixels of each label, for each plane."""
+        project = self._painted.project.path.resolve()
+        name = f"painted {project} {self._painted.lane.nickname} {self._time} {self.whole.identity}"
+        found = known.fact(project, name, self._count)
+        return [(digest, dict(counts)) for digest, counts in found]
+
+    def _count(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        planes = list(self.labels) if self.whole.ndim == 3 else [self.labels]
+        out = []
+        for plane in planes:
+            values, numbers = np.unique(plane[plane > 0], return_counts=True)
+            counts = list(zip(values.tolist(), numbers.tolist(), strict=True))
+            out.append((hashlib.sha256(np.ascontiguousarray(plane).data).hexdigest(), counts))
+        return out
 
 
 def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
@@ -60,20 +106,15 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
     frames: list[Frame] = []
     for lane, name in zip_longest(project.lanes, raw):
         volumes = lane_frames(project, lane, name)
-        title = _new_name(lane, names)
-        for volume, labels in zip(volumes, read_labels(project, lane, volumes), strict=True):
-            frames.append(Frame(title + volume.time_suffix, volume.file, volume, labels))
+        title, painted = new_name(plain_title(lane.nickname), names), _Painted(project, lane, tuple(volumes))
+        for time, volume in enumerate(volumes):
+            frames.append(Frame(title + volume.time_suffix, volume.file, volume, painted, time))
     return frames
 
 
-def _new_name(lane: Lane, names: set[str]) -> str:
-    """For output files, different from those before."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in lane.nickname) or "data"
-    name, n = plain, 2
-    while name in names:
-        name, n = f"{plain}_{n}", n + 1
-    names.add(name)
-    return name
+def plain_title(nickname: str) -> str:
+    """A lane's name as the beginning of a file's."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in nickname) or "data"
 
 
 def spec_of(project: Project, volume: Volume) -> FeatureSpec:
@@ -168,17 +209,19 @@ def with_project(config: AdaptConfig) -> AdaptConfig:
     return config.model_copy(update={"classes": classes, "target": target})
 
 
-def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], FeatureSpec]:
+def project_images(
+    data: TargetData, known: Known | None = None
+) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """Images of a project, 2D ones or the planes of volumes, their strokes, and the project's features.
 
     Returns:
-        strokes: for each part of each image uint8 `(y, x)`: 0 or the number of a class, from 1.
+        strokes: for each part of each image.
 
     Raises:
         InputError: data that cannot be used.
     """
     assert data.ilp is not None
-    project = open_project(data.ilp)
+    project, known, cache = open_project(data.ilp), known or Known(), ReadCache()
     frames = open_frames(project, data.raw)
     specs = {spec_of(project, frame.whole) for frame in frames}
     if len(specs) > 1:
@@ -191,11 +234,10 @@ def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], Fea
     images, strokes = [], []
     for frame in frames:
         stacked = frame.whole.ndim == 3
-        whole = _without_single_channel(frame.whole)
-        images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked))
-        drawn = numbers[frame.labels]
-        strokes += list(drawn) if stacked else [drawn]
-    painted = {int(n) for drawn in strokes for n in np.unique(drawn) if n}
+        whole = cache.keep(_without_single_channel(frame.whole))  # volumes have features in 3D
+        images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked, known))
+        strokes += _strokes(frame, numbers, known)
+    painted = {number for one in strokes for number in one.counts}
     if len(painted) < 2 and not data.probabilities:
         raise InputError(
             f"{data.ilp} holds strokes of {len(painted)} labels; paint some of each in ilastik, and save"
@@ -203,99 +245,27 @@ def project_images(data: TargetData) -> tuple[list[Image], list[np.ndarray], Fea
     return images, strokes, specs.pop()
 
 
-def _without_single_channel(volume: Volume) -> Volume:
-    return volume.grey() if "c" in volume.axes and volume.shape[0] == 1 else volume
-
-
-def describe(path: str | Path) -> Iterator[str]:
-    """What is in a project, line by line."""
-    project = open_project(path)
-    yield f"{project.path}: {project.workflow}, saved by ilastik {project.version}"
-    yield f"labels:   {', '.join(project.label_names) or 'none'}"
-    flat = sorted({scale for _, scale, in_2d in project.selection if in_2d})
-    filters: dict[str, list[str]] = {}
-    for name, scale, _ in project.selection:
-        filters.setdefault(name, []).append(f"{scale:g}")
-    yield "features: " + (
-        "; ".join(f"{name} {' '.join(scales)}" for name, scales in filters.items()) or "none"
-    )
-    if flat:
-        yield f"          plane by plane at {' '.join(f'{scale:g}' for scale in flat)}"
-    yield f"forest:   {'trained' if project.has_forest else 'none'}"
-    for lane in project.lanes:
-        counts = project.label_counts(lane)
-        drawn = ", ".join(f"{_label_name(project, n)} {counts[n]}" for n in sorted(counts))
-        yield f"data:     {lane.nickname} ({lane.axes}): {lane.raw or lane.problem}"
-        yield f"          labelled pixels: {drawn or 'none'}"
-
-
-def _label_name(project: Project, number: int) -> str:
-    known = dict(enumerate(project.label_names, 1))
-    return known.get(number, f"label {number}")
-
-
-def predict_project(
-    path: str | Path, out: str | Path, raw: Sequence[str] = (), engine: str = "numba"
-) -> list[Path]:
-    """Predicts with the forest that was trained in ilastik, as ilastik does.
+def _strokes(frame: Frame, numbers: np.ndarray, known: Known) -> list[Strokes]:
+    """Of each plane of a frame, with the classes that the labels belong to.
 
     Args:
-        path: the project.
-        out: a folder, which gets a .h5 file for each of the project's data sets and time points.
-        raw: other data to predict, like those of the project, in place of its own.
-
-    Returns:
-        The files written: float32 `(labels, [z,] y, x)` each.
-
-    Raises:
-        InputError: a project or data that cannot be used, before any work.
+        numbers: uint8 `(256,)`, the class of each label; 0 for none.
     """
-    project, out = open_project(path), Path(out)
-    if out.suffix.lower() in ENDINGS or out.is_file():
-        raise InputError(f"{out}: maps are written into a folder; give the name of one")
-    if not project.has_forest:
-        raise InputError(f"{path} holds no trained forest; press Live Update in ilastik, save, and try again")
-    volumes, files = _volumes_to_predict(project, raw)
-    targets = [out / f"{name}.h5" for name, _ in volumes]
-    refuse_overwriting(targets, [project.path, *files])
-    forests = _forests_for(project, [volume for _, volume in volumes])
-    for _, volume in volumes:
-        check_finite(volume)
-    for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
-        forest = forests[spec_of(project, volume)]
-        p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
-        write_probabilities(target, p, forest.classes, volume.voxel_size)
-    return targets
+    found = []
+    for z, (digest, by_label) in enumerate(frame.label_facts(known)):
+        counts: dict[int, int] = {}
+        for label, count in by_label.items():
+            if number := int(numbers[label]):
+                counts[number] = counts.get(number, 0) + count
+        read = partial(_read_strokes, frame, z if frame.whole.ndim == 3 else None, numbers)
+        fingerprint = text_fingerprint(digest, numbers.tolist())
+        found.append(Strokes(frame.whole.spatial_shape[-2:], counts, fingerprint, read))
+    return found
 
 
-def _forests_for(project: Project, volumes: Sequence[Volume]) -> dict[FeatureSpec, Forest]:
-    """The project's forest for each kind of data among `volumes`."""
-    forests: dict[FeatureSpec, Forest] = {}
-    for volume in volumes:
-        try:
-            spec = spec_of(project, volume)
-            if spec not in forests:
-                forests[spec] = project_forest(project, spec)
-        except InputError as error:
-            read_as = f"{volume.name}, read as {volume.axes} of shape {volume.shape}"
-            raise type(error)(f"{read_as}: {error}") from None
-    return forests
+def _read_strokes(frame: Frame, z: int | None, numbers: np.ndarray) -> np.ndarray:
+    return numbers[frame.plane_labels(z)]
 
 
-def _volumes_to_predict(project: Project, raw: Sequence[str]) -> tuple[list[tuple[str, Volume]], list[Path]]:
-    """Names and volumes, and the files that they are in."""
-    if not raw:
-        own = open_frames(project)
-        return [(frame.name, frame.whole) for frame in own], [frame.file for frame in own]
-    if not project.lanes:
-        raise InputError(f"{project.path} has no data whose axes new data could be read by")
-    found: list[tuple[str, Volume]] = []
-    files: list[Path] = []
-    names: set[str] = set()
-    for name in (member for stated in raw for member in members(stated)):
-        lane = replace(project.lanes[0], nickname=split_name(name)[0].stem)
-        title = _new_name(lane, names)
-        times = lane_frames(project, lane, name)
-        found += [(title + volume.time_suffix, volume) for volume in times]
-        files.append(times[0].file)
-    return found, files
+def _without_single_channel(volume: Volume) -> Volume:
+    return volume.grey() if "c" in volume.axes and volume.shape[0] == 1 else volume

@@ -1,5 +1,7 @@
-"""Whole images through forest and network, and the files that come out."""
+"""Raw images: names opened, cut into planes where networks see planes, and checked."""
 
+import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -7,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.settings import RawData
 from shallow2deep.errors import InputError
+from shallow2deep.inputs.facts import RawFacts
+from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.formats import split_name
+from shallow2deep.io.known import Known
 from shallow2deep.io.memory import require_memory
-from shallow2deep.io.volumes import Volume, check_finite
-from shallow2deep.io.write import write_probabilities
-from shallow2deep.inputs.data import images_of, open_raw_volumes
-
-ENDING = ".h5"
+from shallow2deep.io.volumes import Volume, open_volumes
+from shallow2deep.settings import ImageTable, RawData
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Image:
         parts: the image itself, or the planes of a volume; `([C,] *spatial)` each.
         stacked: whether `parts` are planes, to be put together along z.
         whole: all of it as one.
+        facts: of each of `parts`.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Image:
     stacked: bool
     voxel_size: tuple[float, ...] | None
     whole: Volume
+    facts: list[RawFacts]
 
     def predict(self, predict: Callable[[np.ndarray], np.ndarray], ndim: int) -> np.ndarray:
         """`predict` of all parts, or of the whole volume where it works on `ndim` 3.
@@ -70,51 +73,47 @@ class Image:
         return list(np.moveaxis(probabilities, 1, 0)) if self.stacked else [probabilities]
 
 
-def open_images(data: RawData, ndim: int, channels: str = "grey") -> list[Image]:
+def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known | None = None) -> list[Image]:
     """The raw images of `data`, checked, each with a name of its own.
 
     Args:
         channels: "grey", or "each" to keep a channel axis.
+        known: what was found out about the files before.
 
     Raises:
         InputError: anything that cannot be used.
     """
     images: list[Image] = []
     names: set[str] = set()
+    known, cache = known or Known(), ReadCache()
     for volume in open_raw_volumes(data):
         colours = volume if channels == "each" else volume.grey()
-        parts = images_of(colours, ndim, data.slices)
-        stem = volume.file.stem + volume.time_suffix
-        name = next(name for name in _names(stem) if name not in names)
-        names.add(name)
-        images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim))
+        parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
+        name = new_name(volume.file.stem + volume.time_suffix, names)
+        images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim, known))
     return images
 
 
-def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked: bool) -> Image:
+def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked: bool, known: Known) -> Image:
     """One input, checked.
 
     Raises:
         InputError: a value is NaN or infinite.
     """
-    for part in parts:
-        check_finite(part)
-    return Image(name, file, parts, stacked, whole.voxel_size, whole)
+    facts = [RawFacts.of(part, known) for part in parts]
+    return Image(name, file, parts, stacked, whole.voxel_size, whole, facts)
 
 
-def _names(stem: str) -> Iterator[str]:
+def new_name(stem: str, names: set[str]) -> str:
+    """The stem, or with the next number if that is taken; it is then in `names`."""
+    name = next(name for name in _numbered(stem) if name not in names)
+    names.add(name)
+    return name
+
+
+def _numbered(stem: str) -> Iterator[str]:
     yield stem
     yield from (f"{stem}_{n}" for n in count(2))
-
-
-def map_path(folder: Path, image: Image) -> Path:
-    """Where a stage puts its map of an image."""
-    return folder / f"{image.name}{ENDING}"
-
-
-def save_map(folder: Path, image: Image, probabilities: np.ndarray, channels: Sequence[str]) -> None:
-    """Writes a stage's map of an image."""
-    write_probabilities(map_path(folder, image), probabilities, channels, image.voxel_size)
 
 
 def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -128,3 +127,76 @@ def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
         file = split_name(str(target))[0].resolve()
         if hit := [path for path in sources if path in (file, *file.parents) or file in path.parents]:
             raise InputError(f"{target} would overwrite {hit[0]}; give another --out")
+
+
+def open_raw_volumes(data: RawData) -> list[Volume]:
+    """The arrays that hold the raw images, as they are.
+
+    Raises:
+        InputError: also for slices of what has no planes.
+    """
+    volumes = select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)
+    flat = [volume.name for volume in volumes if volume.ndim == 2]
+    if flat and data.slices is not None:
+        raise InputError(f"{flat[0]} has no planes to choose slices {data.slices} from; leave out slices")
+    return volumes
+
+
+def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -> list[Volume]:
+    """The volume itself, or its planes where images are 2D."""
+    if volume.ndim < ndim:
+        raise InputError(f"{volume.name} has axes {volume.axes}; volumes were expected: give z, y and x")
+    if volume.ndim == ndim == 2:
+        return [volume]
+    depth = volume.spatial_shape[0]
+    wanted = chosen_slices(slices, depth, volume.name)
+    if ndim == 2:
+        planes = volume.planes()
+        return [planes[z] for z in wanted]
+    if slices is None:
+        return [volume]
+    if list(wanted) != list(range(wanted[0], wanted[-1] + 1)):
+        raise InputError(f"slices {slices} of {volume.name} leave gaps; for ndim 3 give one range")
+    whole = [slice(0, n) for n in volume.spatial_shape[1:]]
+    return [volume.crop((slice(wanted[0], wanted[-1] + 1), *whole))]
+
+
+def chosen_slices(slices: str | tuple[int, ...] | None, depth: int, name: str) -> Sequence[int]:
+    """The z indices that `"0:16"`, `"0:100:5"`, `"3,5"` or `(0, 7)` mean, all within `depth`."""
+    if slices is None:
+        return range(depth)
+    try:
+        if isinstance(slices, str) and ":" in slices:
+            parts = slice(*(int(s) if s.strip() else None for s in slices.split(":")))
+            wanted: Sequence[int] = range(depth)[parts] if (parts.stop or 0) <= depth else [depth]
+        else:
+            wanted = [int(s) for s in (slices.split(",") if isinstance(slices, str) else slices)]
+    except (ValueError, TypeError):
+        raise InputError(f'slices "{slices}" were not understood; give "0:16" or "0,7,14"') from None
+    if not wanted or min(wanted) < 0 or max(wanted) >= depth:
+        raise InputError(f"slices {slices} do not fit {name}, which has {depth} planes")
+    return wanted
+
+
+def select(volumes: list[Volume], manifest: ImageTable | None) -> list[Volume]:
+    """The volumes whose file name starts with the `stem` of a fitting row of the manifest."""
+    if manifest is None:
+        return volumes
+    try:
+        with Path(manifest.file).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{manifest.file}: cannot be read as a CSV table ({error}); check manifest.file"
+        ) from None
+    for column in ("stem", *manifest.where):
+        if not rows or column not in rows[0]:
+            raise InputError(
+                f'{manifest.file}: no column "{column}"; there are {list(rows[0]) if rows else []}'
+            )
+    stems = [row["stem"] for row in rows if all(row[column] == v for column, v in manifest.where.items())]
+    pattern = re.compile(f"(?:{'|'.join(map(re.escape, stems))})(?![A-Za-z0-9])")
+    chosen = [v for v in volumes if stems and pattern.match(Path(v.name).name)]
+    if not chosen:
+        raise InputError(f"{manifest.file}: no image fits {manifest.where}; check manifest.where and raw")
+    return chosen

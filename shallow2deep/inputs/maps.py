@@ -2,31 +2,32 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import h5py
 import numpy as np
 
-from shallow2deep.settings import AdaptConfig
 from shallow2deep.errors import InputError
-from shallow2deep.io.formats import open_stored, split_name
-from shallow2deep.io.ilp import open_project
-from shallow2deep.io.stored import reading
-from shallow2deep.io.volumes import Volume, members, open_frames
+from shallow2deep.inputs.facts import RawFacts
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.names import in_order, owners
+from shallow2deep.inputs.strokes import Strokes
+from shallow2deep.io.formats import open_stored, split_name
+from shallow2deep.io.ilp import open_project
+from shallow2deep.io.known import Known
+from shallow2deep.io.stored import reading
+from shallow2deep.io.volumes import Volume, members, open_frames
+from shallow2deep.settings import AdaptConfig
 
 _FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
 _FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities
 
 
-def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np.ndarray]) -> list[Volume]:
-    """The foreground's map of each part of the images, lazy.
-
-    Args:
-        strokes: of each part; where there are any, they must agree with the chosen channel.
+def open_maps(config: AdaptConfig, images: Sequence[Image]) -> list[Volume]:
+    """The foreground's map of each part of the images, lazy; see also `check_against_strokes`.
 
     Raises:
-        InputError: maps that do not fit the images, the wrong channel, or more than two classes.
+        InputError: maps that do not fit the images, or more than two classes.
     """
     if len(config.classes) != 2:
         raise InputError(
@@ -44,8 +45,6 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], strokes: Sequence[np
         del without[: len(frames)]
     if without:
         raise _unequal(names, images)
-    _check_values(maps)
-    _check_against_strokes(maps, strokes)
     return maps
 
 
@@ -74,12 +73,6 @@ def as_probabilities(volume: Volume) -> np.ndarray:
 def _full(volume: Volume) -> float | None:
     """The value that stands for 1."""
     return next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
-
-
-def _check_values(maps: Sequence[Volume]) -> None:
-    largest = max(float(as_probabilities(part).max()) * (_full(part) or 1) for part in maps)
-    if maps[0].dtype.kind == "u" and largest < _FEW:
-        raise _not_probabilities(maps[0], 0, round(largest))
 
 
 def _not_probabilities(volume: Volume, low: float, high: float) -> InputError:
@@ -181,14 +174,34 @@ def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
     return config.classes
 
 
-def _check_against_strokes(maps: Sequence[Volume], strokes: Sequence[np.ndarray]) -> None:
+def check_against_strokes(
+    maps: Sequence[Volume], facts: Sequence[RawFacts], strokes: Sequence[Strokes], known: Known
+) -> None:
+    """Whether the chosen channels are probabilities, and of what is painted as foreground.
+
+    Args:
+        facts: of the maps.
+        strokes: of each map's plane; where there are any, they must agree with it.
+
+    Raises:
+        InputError: values that are no probabilities, or the wrong channel.
+    """
+    for volume, found in zip(maps, facts, strict=True):
+        full = _full(volume)
+        if full is None or found.low < 0 or found.high > full * (1 + 1e-5):
+            raise _not_probabilities(volume, found.low, found.high)
+    largest = max(found.high for found in facts)
+    if maps[0].dtype.kind == "u" and largest < _FEW:
+        raise _not_probabilities(maps[0], 0, round(largest))
+    prints = [part.fingerprint for pair in zip(facts, strokes, strict=True) for part in pair]
+    known.once(f"maps and strokes {prints}", partial(_compare_with_strokes, maps, strokes))
+
+
+def _compare_with_strokes(maps: Sequence[Volume], strokes: Sequence[Strokes]) -> None:
+    drawn = [(p, s.read()) for p, s in zip(maps, strokes, strict=True) if s.counts]
     means = []
     for number in (1, 2):
-        found = [
-            as_probabilities(p)[s == number]
-            for p, s in zip(maps, strokes, strict=True)
-            if (s == number).any()
-        ]
+        found = [as_probabilities(p)[s == number] for p, s in drawn if (s == number).any()]
         means.append(float(np.concatenate(found).mean()) if found else None)
     background, foreground = means
     if background is not None and foreground is not None and foreground <= background:

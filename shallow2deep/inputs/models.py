@@ -3,15 +3,19 @@
 import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.exports.archive import RDF_NAMES
 from shallow2deep.exports.packages import Package, load_package, read_package
-from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.io.known import Known
+from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +65,14 @@ def _own_folders() -> list[Path]:
 
 
 def _folders_with_the_program() -> list[Path]:
-    """`pretrained` of the checkout, or where the wheel put it."""
-    folders = [Path(__file__).resolve().parents[2] / "pretrained"]
+    """`pretrained` beside the package in a checkout, or where the wheel put it."""
+    folders = [Path(str(files("shallow2deep"))).parent / "pretrained"]
     try:
-        files = distribution("shallow2deep").files or []
+        installed = distribution("shallow2deep").files or []
     except PackageNotFoundError:
-        files = []
-    installed = {Path(str(f.locate())).resolve().parent for f in files if f.parts[-2:-1] == ("pretrained",)}
-    return [*folders, *sorted(installed)]
+        installed = []
+    places = {Path(str(f.locate())).resolve().parent for f in installed if f.parts[-2:-1] == ("pretrained",)}
+    return [*folders, *sorted(places)]
 
 
 def is_package(path: Path) -> bool:
@@ -98,6 +102,59 @@ def find_enhancer(name: str | Path) -> Path:
     )
 
 
+@dataclass(frozen=True)
+class OpenedEnhancer:
+    """An enhancer that was found: described, and loaded when its network is asked for.
+
+    Attributes:
+        place: a folder with model.json, or a package.
+        trust: whether Python code in a package may be run.
+        fingerprint: of the files that decide what it gives.
+    """
+
+    place: Path
+    spec: ModelSpec
+    trust: bool
+    fingerprint: str
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """It gives logits and has `step` and `halo`."""
+        return load_enhancer(self.place, self.trust)[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "network"}
+
+
+def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = None) -> OpenedEnhancer:
+    """Finds and checks an enhancer; its network is loaded unless that was tried before.
+
+    Args:
+        name: see `find_enhancer`.
+        trust: whether Python code in a package may be run.
+        known: what was found out about the files before.
+
+    Raises:
+        InputError: not an enhancer, or damaged.
+    """
+    known = known or Known()
+    place = find_enhancer(name)
+    spec = read_package(place).spec if is_package(place) else load_spec(place)
+    fingerprint = fingerprint_of(place, known)
+    _check_kind(spec, name)
+    opened = OpenedEnhancer(place, spec, trust, fingerprint)
+    known.once(f"loads {fingerprint} {trust}", lambda: opened.network)
+    return opened
+
+
+def fingerprint_of(place: Path, known: Known) -> str:
+    """Of a package, or of the files in a model's folder that decide what it gives."""
+    if is_package(place):
+        return known.sha256(place)
+    files = (place / name for name in ("model.json", "weights.safetensors"))
+    return " ".join(known.sha256(file) for file in files if file.is_file())
+
+
 def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, ModelSpec]:
     """The enhancer's network, which gives logits and has `step` and `halo`, and its description.
 
@@ -110,8 +167,12 @@ def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, Mod
     """
     place = find_enhancer(name)
     network, spec = load_package(place, trust) if is_package(place) else load_model(place)
+    _check_kind(spec, name)
+    return network, spec
+
+
+def _check_kind(spec: ModelSpec, name: str | Path) -> None:
     if spec.kind != "enhancer":
         raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
     if spec.in_channels != 1:
         raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")
-    return network, spec

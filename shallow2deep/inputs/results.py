@@ -1,6 +1,6 @@
-"""The results that an adaptation has to choose from: forest, enhancer, segmentors and baselines."""
+"""The results of an adaptation, from forest to baselines: names, maps, and how they predict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shallow2deep.settings import AdaptConfig
 from shallow2deep.errors import InputError
-from shallow2deep.forests import Forest, predict_probabilities
-from shallow2deep.inference.network_maps import predict_with_network
+from shallow2deep.forests import Forest
+from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inference.forest_maps import predict_probabilities
+from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inputs.images import Image
+from shallow2deep.inputs.models import OpenedEnhancer
+from shallow2deep.io.map_files import read_outputs, write_probabilities
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
-from shallow2deep.stages.enhanced import enhance, enhanced_channels
-from shallow2deep.inputs.images import Image, map_path
-from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.networks.model import load_model
+from shallow2deep.outputs import Output, foreground, of_forest
 from shallow2deep.runs.parallel import threads_each
-from shallow2deep.stages.probabilities import Moments
-
-Predict = Callable[[np.ndarray], np.ndarray]
+from shallow2deep.settings import AdaptConfig
 
 FOREST, ENHANCED, SOURCE_NET, STROKES_NET, SUPERVISED = (
     "target_forest",
@@ -54,51 +53,69 @@ def segmentor_name(variant: str, number: int = 1) -> str:
     return f"segmentor-{variant}" if number == 1 else f"segmentor-{variant}-{number}"
 
 
-def made(run: Path, names: list[str]) -> list[str]:
+def made(run: Path, names: Sequence[str]) -> list[str]:
     """Those of the candidates that were not skipped."""
     return [name for name in names if not (run / name / SKIPPED).exists()]
 
 
-def foreground_maps(run: Path, name: str, image: Image, n_classes: int) -> list[np.ndarray]:
-    """A candidate's maps of the foreground classes, float32 `(C - 1, y, x)` for each part of an image."""
-    maps = image.split(open_volume(map_path(run / name, image)).read())
-    return [foreground_of(p, name, n_classes) for p in maps]
+def map_path(folder: Path, image: Image) -> Path:
+    """Where a stage puts its map of an image."""
+    return folder / f"{image.name}.h5"
 
 
-def foreground_of(p: np.ndarray, name: str, n_classes: int) -> np.ndarray:
-    """The foreground classes' channels of what a candidate's stage writes."""
-    if name == FOREST:
-        return p[1:]
-    outputs = len(p) // (n_classes - 1)  # a class stands behind its boundary
-    return p[outputs - 1 :: outputs]
+def save_map(folder: Path, image: Image, probabilities: np.ndarray, outputs: Sequence[Output]) -> None:
+    """Writes a stage's map of an image."""
+    write_probabilities(map_path(folder, image), probabilities, outputs, image.voxel_size)
+
+
+def read_map(folder: Path, image: Image) -> tuple[np.ndarray, tuple[Output, ...]]:
+    """A stage's map of an image, float32 `(K, [z,] y, x)`, and what its channels tell."""
+    path = map_path(folder, image)
+    outputs = read_outputs(path)
+    if outputs is None:
+        raise InputError(f"{path} does not say what its channels are; run the same command again")
+    return open_volume(path).read(), outputs
+
+
+def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
+    """A stage's maps of the foreground classes, float32 `(C - 1, y, x)` for each part of an image."""
+    p, outputs = read_map(folder, image)
+    return [foreground(part, outputs) for part in image.split(p)]
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """How a candidate predicts images.
+class Predicting:
+    """How a result predicts images.
 
     Attributes:
         apply: from raw `([C,] *spatial)` to `(K, *spatial)`.
-        outputs: names of the K channels.
+        outputs: what the K channels tell.
         ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
     """
 
-    apply: Predict
-    outputs: list[str]
+    apply: Callable[[np.ndarray], np.ndarray]
+    outputs: tuple[Output, ...]
     ndim: int = 2
 
+    def foreground(self, raw: np.ndarray) -> np.ndarray:
+        """The foreground classes' channels alone."""
+        return foreground(self.apply(raw), self.outputs)
 
-def predictor(
-    run: Path, name: str, config: AdaptConfig, device: torch.device, trust: bool = False
-) -> Predictor:
-    """Of a candidate's finished stage.
+
+def predicting(
+    run: Path, name: str, config: AdaptConfig, device: torch.device, enhancer: OpenedEnhancer
+) -> Predicting:
+    """How a result whose stage is finished predicts.
+
+    Args:
+        enhancer: the run's own.
 
     Raises:
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / name)
-        return Predictor(partial(predict_raw, network, spec, device=device), list(spec.outputs))
+        return Predicting(partial(predict_raw, network, spec, device=device), spec.outputs)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -113,26 +130,8 @@ def predictor(
         threads=threads_each(config.jobs),
     )
     if name == FOREST:
-        return Predictor(to_map, list(config.classes), forest.spec.ndim)
-    enhancer, model = load_enhancer(run / ENHANCED, trust)
-
-    def enhanced(raw: np.ndarray) -> np.ndarray:
-        p = to_map(raw)
-        if p.ndim == 3:
-            return enhance(enhancer, p, config.enhanced, device)
-        planes = [enhance(enhancer, p[:, z], config.enhanced, device) for z in range(p.shape[1])]
-        return np.stack(planes, 1)
-
-    return Predictor(enhanced, enhanced_channels(config.classes, model), forest.spec.ndim)
-
-
-def predict_raw(network: UNet, spec: ModelSpec, raw: np.ndarray, device: torch.device) -> np.ndarray:
-    """A raw image `([C,] y, x)` through a segmentor or source net, normalised as in its training."""
-    moments = Moments.of(raw) if spec.normalisation is None else Moments(*spec.normalisation)
-    channels = raw if raw.ndim == 3 else raw[None]
-    if len(channels) != spec.in_channels:
-        raise InputError(
-            f"raw with {len(channels)} channels came, but this {spec.kind} takes {spec.in_channels}; "
-            "give such images"
-        )
-    return predict_with_network(network, moments.standardised(channels), device=device)
+        return Predicting(to_map, of_forest(config.classes), forest.spec.ndim)
+    applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device)
+    return Predicting(
+        lambda raw: applied.enhance(to_map(raw)), applied.outputs(config.classes), forest.spec.ndim
+    )

@@ -1,15 +1,68 @@
-"""The labelled source images of a run, split into training and validation."""
+"""The labelled images of a source, split into training and validation."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from shallow2deep.settings import EnhancerTrainConfig, FeatureSettings
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
-from shallow2deep.features import FILTERS, FeatureSpec
-from shallow2deep.features.fastfilters_bank import load_fastfilters
-from shallow2deep.inputs.data import Labelled, open_source
+from shallow2deep.features import FeatureSpec
+from shallow2deep.inference.moments import Moments
+from shallow2deep.inputs.facts import LabelFacts, RawFacts
+from shallow2deep.inputs.filters import check_engine, feature_spec
+from shallow2deep.inputs.images import images_of, open_raw_volumes, select
+from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.io.cache import ReadCache
+from shallow2deep.io.known import Known
+from shallow2deep.io.volumes import Volume, open_volumes
+from shallow2deep.settings import EnhancerTrainConfig, SourceData
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A raw image with its dense labels, both lazy.
+
+    Attributes:
+        raw_facts, label_facts: of all that is in `raw` and `labels`.
+    """
+
+    raw: Volume
+    labels: Volume
+    instances: bool
+    raw_facts: RawFacts
+    label_facts: LabelFacts
+
+    @classmethod
+    def of(cls, raw: Volume, labels: Volume, instances: bool, known: Known) -> "Labelled":
+        """Raises InputError for raw with a value that is NaN or infinite."""
+        return cls(raw, labels, instances, RawFacts.of(raw, known), LabelFacts.of(labels, known))
+
+    def crop(self, window: Window, known: Known) -> "Labelled":
+        """A window of both."""
+        return Labelled.of(self.raw.crop(window), self.labels.crop(window), self.instances, known)
+
+    def classes(self, window: Window | None = None) -> np.ndarray:
+        """The number of each pixel's class, uint8 `(*spatial)`."""
+        labels = self.labels.read(window)
+        return (labels > 0).astype(np.uint8) if self.instances else labels.astype(np.uint8)
+
+    @property
+    def moments(self) -> Moments:
+        """Of raw."""
+        return self.raw_facts.moments
+
+    def noisy(self, window: Window, level: float, rng: np.random.Generator) -> np.ndarray:
+        """Raw with Gaussian noise of `level` deviations; raw as it is for level 0."""
+        raw = self.raw.read(window)
+        if level == 0:
+            return raw
+        noise = rng.standard_normal(raw.shape, np.float32)
+        return raw + np.float32(level * self.raw_facts.deviation) * noise
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.raw_facts.fingerprint} {self.label_facts.fingerprint} {self.instances}"
 
 
 @dataclass(frozen=True)
@@ -20,13 +73,21 @@ class Source:
     validation: list[Labelled]
     classes: tuple[str, ...]
     spec: FeatureSpec
-    fingerprints: dict[str, str]
     voxel_size: tuple[float, ...] | None
     licences: tuple[str, ...]
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of all images with their labels."""
+        parts = (("training", self.training), ("validation", self.validation))
+        return {f"{part} {n}": image.fingerprint for part, images in parts for n, image in enumerate(images)}
 
-def open_sources(config: EnhancerTrainConfig) -> Source:
+
+def open_sources(config: EnhancerTrainConfig, known: Known | None = None) -> Source:
     """Opens and checks all source data of a configuration.
+
+    Args:
+        known: what was found out about the files before.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -34,30 +95,78 @@ def open_sources(config: EnhancerTrainConfig) -> Source:
     check_engine(config.engine)
     training: list[Labelled] = []
     validation: list[Labelled] = []
+    known = known or Known()
     for data in config.sources:
-        images = open_source(data, config.ndim, len(config.classes))
-        first, last = split(images, config.validation, config.probabilities.patch)
+        images = open_source(data, config.ndim, len(config.classes), known)
+        first, last = split(images, config.validation, config.probabilities.patch, known)
         training += first
         validation += last
-    fingerprints = {
-        f"{part} {n}": f"{image.raw.fingerprint()} {image.labels.fingerprint()} {image.instances}"
-        for part, images in (("training", training), ("validation", validation))
-        for n, image in enumerate(images)
-    }
     sizes = {image.raw.voxel_size for image in training}
     return Source(
         training,
         validation,
         config.classes,
         feature_spec(config.features, config.ndim),
-        fingerprints,
         sizes.pop() if len(sizes) == 1 else None,
         tuple(dict.fromkeys(data.licence for data in config.sources)),
     )
 
 
+def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None = None) -> list[Labelled]:
+    """The labelled images of one source.
+
+    Raises:
+        InputError: anything that cannot be used, such as shapes that differ or values that are no class.
+    """
+    known, cache = known or Known(), ReadCache()
+    raw_volumes = open_raw_volumes(data)
+    volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
+    names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
+    ordered = in_order(volumes, names, keys, "labels")
+    raws, labels = (
+        [cache.keep(image.grey()) for volume in found for image in images_of(volume, ndim, data.slices)]
+        for found in (raw_volumes, ordered)
+    )
+    if len(raws) != len(labels):
+        raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
+    instances = data.label_values == "instances"
+    for raw, truth in zip(raws, labels, strict=True):
+        _check_fit(raw, truth)
+    pairs = [Labelled.of(r, t, instances, known) for r, t in zip(raws, labels, strict=True)]
+    present = set[int]().union(*(_checked_values(pair, n_classes) for pair in pairs))
+    if len(present) < 2:
+        raise InputError(
+            f"the labels {', '.join(data.labels)} have one class only, number {min(present)}; "
+            "give images with objects and background"
+        )
+    return pairs
+
+
+def _check_fit(raw: Volume, labels: Volume) -> None:
+    if raw.spatial_shape != labels.spatial_shape:
+        raise InputError(
+            f"{raw.name} has shape {raw.spatial_shape} but its labels {labels.name} {labels.spatial_shape}; "
+            "give labels of the raw's shape"
+        )
+    if labels.dtype.kind not in "uib":
+        raise InputError(f"{labels.name}: labels are whole numbers, not {labels.dtype}; convert them")
+
+
+def _checked_values(pair: Labelled, n_classes: int) -> set[int]:
+    """The numbers of the classes that an image's labels have, once they were found to be usable."""
+    facts = pair.label_facts
+    if facts.low < 0 or (not pair.instances and facts.high >= n_classes):
+        raise InputError(
+            f"{pair.labels.name}: values {facts.low} to {facts.high} came, but 0 to {n_classes - 1} were "
+            "expected; set classes, or label_values to instances"
+        )
+    if pair.instances:
+        return ({0} if facts.low == 0 else set()) | ({1} if facts.high > 0 else set())
+    return {int(value) for value in facts.counts}
+
+
 def split(
-    images: list[Labelled], share: float, patch: tuple[int, ...]
+    images: list[Labelled], share: float, patch: tuple[int, ...], known: Known
 ) -> tuple[list[Labelled], list[Labelled]]:
     """The last `share` of the images for validation; of a single image, the end of its longest axis.
 
@@ -83,26 +192,5 @@ def split(
         )
     parts = (slice(0, cut), slice(cut, shape[axis]))
     whole = tuple(slice(0, n) for n in shape)
-    first, last = ([_crop(images[0], (*whole[:axis], part, *whole[axis + 1 :]))] for part in parts)
+    first, last = ([images[0].crop((*whole[:axis], part, *whole[axis + 1 :]), known)] for part in parts)
     return first, last
-
-
-def _crop(image: Labelled, window: tuple[slice, ...]) -> Labelled:
-    return replace(image, raw=image.raw.crop(window), labels=image.labels.crop(window))
-
-
-def check_engine(engine: str) -> None:
-    """Whether the filters can be computed as asked for.
-
-    Raises:
-        InputError: a package is not installed.
-    """
-    if engine == "fastfilters":
-        load_fastfilters()
-
-
-def feature_spec(settings: FeatureSettings, ndim: int) -> FeatureSpec:
-    """The settings' filter bank."""
-    filters = FILTERS if settings.filters is None else settings.filters
-    spec = FeatureSpec.ilastik(settings.scales, ndim, filters)
-    return replace(spec, offset=settings.offset, scale=settings.scale)

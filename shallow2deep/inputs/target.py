@@ -2,28 +2,29 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.settings import AdaptConfig, TargetData
 from shallow2deep.errors import InputError
-from shallow2deep.evaluation.held_out import split_strokes
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
-from shallow2deep.io.atomic import sha256
+from shallow2deep.inference.moments import Moments
+from shallow2deep.inputs.facts import LabelFacts, RawFacts
+from shallow2deep.inputs.filters import check_engine, feature_spec
+from shallow2deep.inputs.ilastik import class_order, project_forest, project_images
+from shallow2deep.inputs.images import Image, images_of, open_images, select
+from shallow2deep.inputs.maps import check_against_strokes, open_maps
+from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
+from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
 from shallow2deep.io.ilp import open_project
+from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.inputs.data import images_of, open_strokes, select
-from shallow2deep.inputs.ilastik import class_order, project_forest, project_images
-from shallow2deep.inputs.images import Image, open_images
-from shallow2deep.inputs.maps import open_maps
-from shallow2deep.inputs.models import find_enhancer, is_package, load_enhancer
-from shallow2deep.inputs.names import in_order, plain_name
-from shallow2deep.inputs.source import check_engine, feature_spec
+from shallow2deep.settings import AdaptConfig, TargetData
 
 log = logging.getLogger(__name__)
 
@@ -31,64 +32,114 @@ _ALIKE = 1.3  # pixel sizes that differ by a smaller factor are taken for the sa
 
 
 @dataclass(frozen=True)
+class Plane:
+    """A 2D image, or one plane of a volume, with all that belongs to it.
+
+    Attributes:
+        number: its place among all planes of the target.
+        image: the image that it is a part of.
+        z: which part of that.
+        raw: `([C,] y, x)`, lazy.
+        facts: of raw.
+        labels: dense labels, if there are any.
+        map: the foreground's probability map that is there already, in place of any forest's.
+        label_facts, map_facts: of these.
+    """
+
+    number: int
+    image: Image
+    z: int
+    raw: Volume
+    facts: RawFacts
+    drawn: Drawn
+    labels: Volume | None = None
+    label_facts: LabelFacts | None = None
+    map: Volume | None = None
+    map_facts: RawFacts | None = None
+
+    @property
+    def is_painted(self) -> bool:
+        """Whether there are strokes on it, of whatever use."""
+        return bool(self.drawn.strokes[self.number].counts)
+
+    @property
+    def strokes(self) -> np.ndarray:
+        """Those to learn from, uint8 `(y, x)`: 0 unlabelled, or the number of a class, from 1."""
+        return self.drawn.shared_out[0][self.number]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Strokes that only judge results, likewise."""
+        return self.drawn.shared_out[1][self.number]
+
+
+@dataclass(frozen=True)
 class Target:
     """What the target's stages read.
 
     Attributes:
-        strokes: to learn from; one array for each of `raws`.
-        held_out: strokes that only judge results, likewise.
-        labels: dense labels of `raws`, or none.
+        planes: of all images, in their order.
         forest: one that is there already, in place of one trained on the strokes.
-        trust: see `open_target`.
-        maps: probability maps that are there already, in place of any forest's; `(y, x)` for each of `raws`.
+        has_maps: whether maps are there already, in place of any forest's.
     """
 
     images: list[Image]
-    strokes: list[np.ndarray]
-    held_out: list[np.ndarray]
-    labels: list[Volume]
+    planes: tuple[Plane, ...]
+    drawn: Drawn
     spec: FeatureSpec
-    enhancer: Path
+    enhancer: OpenedEnhancer
     forest: Forest | None = None
-    maps: list[Volume] | None = None
-    trust: bool = False
+    has_maps: bool = False
 
     @property
-    def raws(self) -> list[Volume]:
-        return [part for image in self.images for part in image.parts]
+    def has_labels(self) -> bool:
+        return self.planes[0].labels is not None
 
-    @cached_property
+    @property
+    def has_strokes(self) -> bool:
+        """Whether there are any to learn from."""
+        return any(plane.is_painted for plane in self.planes)
+
+    @property
+    def moments(self) -> Moments:
+        """Of all raw together."""
+        return Moments.of_sums(plane.facts.sums for plane in self.planes)
+
+    def by_image(self) -> Iterator[tuple[Image, list[Plane]]]:
+        """Each image with its planes."""
+        for image in self.images:
+            yield image, [plane for plane in self.planes if plane.image is image]
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """Of raw, strokes, and the forest or maps that are there already."""
         found = {
-            f"raw {image.name} {n}": f"{part.fingerprint()} {image.voxel_size}"
-            for image in self.images
-            for n, part in enumerate(image.parts)
+            f"raw {plane.image.name} {plane.z}": f"{plane.facts.fingerprint} {plane.image.voxel_size}"
+            for plane in self.planes
         }
-        drawn = {f"strokes {n}": hashlib.sha256(s.tobytes()).hexdigest() for n, s in enumerate(self.strokes)}
-        given = {f"map {n}": volume.fingerprint() for n, volume in enumerate(self.maps or [])}
+        found |= {"strokes": self.drawn.fingerprint}
+        found |= {f"map {p.number}": p.map_facts.fingerprint for p in self.planes if p.map_facts}
         if self.forest is not None:
             arrays = (self.forest.features, self.forest.thresholds, self.forest.leaf_values)
-            given["forest"] = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
-        return found | drawn | given
+            found["forest"] = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+        return found
 
     @property
-    def held_fingerprint(self) -> str:
-        return hashlib.sha256(b"".join(s.tobytes() for s in self.held_out)).hexdigest()
-
-    @property
-    def enhancer_fingerprint(self) -> str:
-        if is_package(self.enhancer):
-            return sha256(self.enhancer)
-        return " ".join(sha256(self.enhancer / name) for name in ("model.json", "weights.safetensors"))
+    def label_fingerprints(self) -> dict[str, str]:
+        """Of dense labels, if there are any."""
+        return {f"labels {p.number}": p.label_facts.fingerprint for p in self.planes if p.label_facts}
 
 
-def open_target(config: AdaptConfig, trust: bool = False) -> Target:
+def open_target(
+    config: AdaptConfig, trust: bool = False, known: Known | None = None, kept: Path | None = None
+) -> Target:
     """Opens and checks all data of a configuration, and the enhancer.
 
     Args:
         trust: whether Python code in the enhancer's package may be run. It is no setting: a run from somebody
             else cannot ask for it.
+        known: what was found out about the files before.
+        kept: the copy of the enhancer that counts in place of the one that `config` names.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -96,25 +147,28 @@ def open_target(config: AdaptConfig, trust: bool = False) -> Target:
     if config.ndim == 3:
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
-    _, model = load_enhancer(config.enhancer, trust)
-    images, strokes, spec = _open_images(config, _features(config, model))
-    _compare_pixel_sizes(config, model, images[0])
+    known = known or Known()
+    enhancer = open_enhancer(kept or config.enhancer, trust, known)
+    images, strokes, spec = _open_images(config, _features(config, enhancer.spec), known)
+    _compare_pixel_sizes(config, enhancer.spec, images[0])
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
-    share = 0.0 if exists else config.held_out
-    used, held_out = split_strokes(strokes, share, config.seed)
+    drawn = Drawn(tuple(strokes), 0.0 if exists else config.held_out, config.seed)
+    raws = [part for image in images for part in image.parts]
     labels = _open_labels(config.target, config.ndim, images)
-    return Target(
-        images,
-        used,
-        held_out,
-        labels,
-        spec,
-        find_enhancer(config.enhancer),
-        _open_forest(config, spec),
-        open_maps(config, images, strokes) if config.target.probabilities else None,
-        trust,
-    )
+    maps = open_maps(config, images) if config.target.probabilities else []
+    planes = tuple(
+        Plane(
+            number, image, z, raws[number], image.facts[z], drawn,
+            labels[number] if labels else None, LabelFacts.of(labels[number], known) if labels else None,
+            maps[number] if maps else None, RawFacts.of(maps[number], known) if maps else None,
+        )
+        for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
+    )  # fmt: skip
+    if maps:
+        facts = [plane.map_facts for plane in planes if plane.map_facts]
+        check_against_strokes(maps, facts, strokes, known)
+    return Target(images, planes, drawn, spec, enhancer, _open_forest(config, spec), bool(maps))
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
@@ -144,11 +198,11 @@ def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
 
 
 def _open_images(
-    config: AdaptConfig, spec: FeatureSpec | None
-) -> tuple[list[Image], list[np.ndarray], FeatureSpec]:
+    config: AdaptConfig, spec: FeatureSpec | None, known: Known
+) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """The images, the strokes on each of their parts, and the features of a forest for them."""
     if config.target.ilp is not None:
-        images, strokes, own = project_images(config.target)
+        images, strokes, own = project_images(config.target, known)
         if config.features is not None:
             own = replace(feature_spec(config.features, own.ndim), channels=own.channels)
         return images, strokes, own
@@ -157,15 +211,15 @@ def _open_images(
             "%s does not say on which features it learned; all of ilastik's are used", config.enhancer
         )
         spec = FeatureSpec.ilastik(ndim=config.ndim)
-    images = open_images(config.target, config.ndim, config.target.channels)
+    images = open_images(config.target, config.ndim, config.target.channels, known)
     raws = [part for image in images for part in image.parts]
     channels = {raw.shape[0] if "c" in raw.axes else 1 for raw in raws}
     if len(channels) > 1:
         raise InputError(f"images with {sorted(channels)} channels came; give images that are alike")
     if config.target.strokes:
-        strokes = open_strokes(config.target, config.ndim, config.classes, raws)
+        strokes = open_strokes(config.target, config.ndim, config.classes, raws, known)
     else:
-        strokes = [np.zeros(raw.spatial_shape, np.uint8) for raw in raws]
+        strokes = [Strokes.none(raw.spatial_shape) for raw in raws]
     return images, strokes, replace(spec, channels=channels.pop())
 
 

@@ -10,7 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 
 from shallow2deep.blocks import Window
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.io.ome_zarr import open_zarr
 from shallow2deep.io.stored import Stored, axes_in, no_such_key, reading, size_in_bytes, voxel_size_in
 from shallow2deep.io.tiff import open_tiff
@@ -36,7 +36,7 @@ def open_stored(name: str) -> Stored:
     with reading(path):
         exists = path.exists()
     if not exists:
-        raise InputError(f"{name}: there is no such file; check the path")
+        raise MissingDataError(f"{name}: there is no such file; check the path")
     match path.suffix.lower():
         case ".h5" | ".hdf5" | ".ilp":
             return open_hdf5(path, key)

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.stored import reading
 from shallow2deep.io.volumes import Volume, open_frames
@@ -113,7 +113,7 @@ def open_project(path: str | Path) -> Project:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; check the path of the ilastik project")
+        raise MissingDataError(f"{path}: there is no such file; check the path of the ilastik project")
     if not h5py.is_hdf5(path):
         raise InputError(f"{path} is no ilastik project: it is not HDF5{_KNOWN}")
     with reading(path), h5py.File(path, "r") as file:
@@ -149,7 +149,7 @@ def lane_frames(project: Project, lane: Lane, raw: str | None = None) -> list[Vo
     """
     name = raw or lane.raw
     if name is None:
-        raise InputError(f"{project.path}: {lane.problem}; name the data by --raw")
+        raise MissingDataError(f"{project.path}: {lane.problem}; name the data by --raw")
     frames = open_frames(name, lane.axes, own_axes=raw is not None)
     flat = all("z" in frame.axes and frame.spatial_shape[0] == 1 for frame in frames)
     return [frame.planes()[0] for frame in frames] if flat else frames

@@ -2,7 +2,7 @@
 
 import psutil
 
-from shallow2deep.errors import InputError
+from shallow2deep.errors import TooLittleMemoryError
 
 
 def require_memory(n_bytes: int, what: str) -> None:
@@ -13,11 +13,11 @@ def require_memory(n_bytes: int, what: str) -> None:
         what: the beginning of the error's sentence, such as "reading raw.h5:raw".
 
     Raises:
-        InputError: if less memory is available.
+        TooLittleMemoryError: if less memory is available.
     """
     available = psutil.virtual_memory().available
     if n_bytes > available:
-        raise InputError(
+        raise TooLittleMemoryError(
             f"{what} needs {n_bytes / 1e9:.2f} GB but {available / 1e9:.2f} GB of memory are available; "
             "take a smaller part, or a machine with more memory"
         )

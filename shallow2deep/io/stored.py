@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shallow2deep.blocks import Window
-from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.errors import DamagedFileError, InputError, TooLittleMemoryError
 
 NANOMETRES = {
     **dict.fromkeys(("nanometer", "nanometre", "nm"), 1.0),
@@ -47,6 +47,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except MemoryError:
+        raise TooLittleMemoryError(f"{path}: too little memory to read it; take a smaller part") from None
     except Exception as error:  # on damaged bytes the libraries raise anything, even SystemError
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if "imagecodecs" in reason:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from natsort import natsorted
 
 from shallow2deep.axes import canonical, check_axes, infer_axes, spatial
 from shallow2deep.blocks import Window, blocks
-from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.formats import ENDINGS, open_stored, split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.stored import Stored, size_in_bytes
@@ -35,6 +36,7 @@ class Volume:
         voxel_size: nm along each spatial axis; None if unknown.
         file: what it is read from.
         time: its number in a time series, from 0; None if the file holds one time point.
+        identity: which values of which file it holds: the same for the same part, however it was opened.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Volume:
     voxel_size: tuple[float, ...] | None
     file: Path
     time: int | None
+    identity: str
     _read: Callable[[Window], np.ndarray] = field(repr=False, compare=False)
 
     @property
@@ -81,7 +84,9 @@ class Volume:
         """A lazy view of a window over the spatial axes."""
         window = self._inside(window, self.spatial_shape)
         shape = (*self.shape[: len(self.shape) - self.ndim], *(s.stop - s.start for s in window))
-        return replace(self, shape=shape, _read=partial(_read_crop, self, [s.start for s in window]))
+        starts = [s.start for s in window]
+        identity = f"{self.identity} {starts}+{list(shape)}"
+        return replace(self, shape=shape, identity=identity, _read=partial(_read_crop, self, starts))
 
     def planes(self) -> "list[Volume]":
         """Lazy 2D views along z; the volume itself if it is 2D."""
@@ -95,7 +100,12 @@ class Volume:
             voxel_size=self.voxel_size and self.voxel_size[1:],
         )
         return [
-            replace(flat, name=f"{self.name} z={z}", _read=partial(_read_plane, self, at, z))
+            replace(
+                flat,
+                name=f"{self.name} z={z}",
+                identity=f"{self.identity} z={z}",
+                _read=partial(_read_plane, self, at, z),
+            )
             for z in range(self.shape[at])
         ]
 
@@ -114,7 +124,12 @@ class Volume:
             )
         dtype = self.dtype if self.shape[0] == 1 else np.dtype(np.float32)
         return replace(
-            self, axes=self.axes[1:], shape=self.shape[1:], dtype=dtype, _read=partial(_read_grey, self)
+            self,
+            axes=self.axes[1:],
+            shape=self.shape[1:],
+            dtype=dtype,
+            identity=f"{self.identity} grey",
+            _read=partial(_read_grey, self),
         )
 
     def channel(self, number: int) -> "Volume":
@@ -122,6 +137,7 @@ class Volume:
         return replace(
             self,
             name=f"{self.name} c={number}",
+            identity=f"{self.identity} c={number}",
             axes=self.axes[1:],
             shape=self.shape[1:],
             _read=partial(_read_plane, self, 0, number),
@@ -129,11 +145,24 @@ class Volume:
 
     def fingerprint(self) -> str:
         """sha256 of data type, axes, shape and content: the same for the same content in any file format."""
-        little = self.dtype.newbyteorder("<")
-        digest = hashlib.sha256(json.dumps([little.str, self.axes, self.shape]).encode())
-        for window in _slabs(self.shape, self.dtype):
-            digest.update(self.read(window).astype(little, copy=False).data)
+        digest = self.digest()
+        for _, values in self.slabs():
+            digest.update(self.portable(values).data)
         return digest.hexdigest()
+
+    def digest(self) -> Any:
+        """The beginning of a fingerprint: of data type, axes and shape."""
+        dtype = self.dtype.newbyteorder("<").str
+        return hashlib.sha256(json.dumps([dtype, self.axes, self.shape]).encode())
+
+    def portable(self, values: np.ndarray) -> np.ndarray:
+        """Values of this volume as every machine has them in a fingerprint."""
+        return values.astype(self.dtype.newbyteorder("<"), copy=False)
+
+    def slabs(self) -> Iterator[tuple[Window, np.ndarray]]:
+        """Windows and values, of bounded size, which one after the other are the volume in C order."""
+        for window in _slab_windows(self.shape, self.dtype):
+            yield window, self.read(window)
 
     def _inside(self, window: Window | None, shape: tuple[int, ...]) -> Window:
         """The window with all starts and stops filled in, checked against `shape`."""
@@ -199,7 +228,11 @@ def _time_points(name: str, stored: Stored, known: str, voxel_size: Sequence[flo
     series = partial(_volume, name, stored, f"{letters[:at]}t{letters[at:]}", voxel_size)
     if stored.shape[at] == 1:
         return [series()]
-    return [replace(series(time), name=f"{name} t={time}", time=time) for time in range(stored.shape[at])]
+    return [
+        replace(volume, name=f"{name} t={time}", time=time, identity=f"{volume.identity} t={time}")
+        for time in range(stored.shape[at])
+        for volume in [series(time)]
+    ]
 
 
 def _open_numbers(name: str) -> Stored:
@@ -220,7 +253,9 @@ def _volume(
     shape = tuple(int(stored.shape[file_axes.index(a)]) for a in order)
     size = _voxel_size(stored, voxel_size, spatial(order), name)
     read = partial(_read_file, name, stored, file_axes, order, time)
-    return Volume(name, order, shape, dtype, size, split_name(name)[0], None, read)
+    file, key = split_name(name)
+    identity = f"{file.resolve()}:{key or ''} {file_axes}"
+    return Volume(name, order, shape, dtype, size, file, None, identity, read)
 
 
 def open_volumes(
@@ -249,17 +284,20 @@ def check_finite(volume: Volume) -> None:
     Raises:
         InputError: naming the first position that is NaN or infinite.
     """
-    if volume.dtype.kind != "f":
-        return
-    for window in _slabs(volume.shape, volume.dtype):
-        finite = np.isfinite(volume.read(window))
-        if not finite.all():
-            first = np.unravel_index(np.argmin(finite), finite.shape)
-            position = tuple(int(i) + s.start for i, s in zip(first, window, strict=True))
-            raise InputError(
-                f"{volume.name}: the value at {position} ({volume.axes}) is NaN or infinite; replace such "
-                "values"
-            )
+    if volume.dtype.kind == "f":
+        for window, values in volume.slabs():
+            check_values(volume, window, values)
+
+
+def check_values(volume: Volume, window: Window, values: np.ndarray) -> None:
+    """See `check_finite`, of a window that was read."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = np.unravel_index(np.argmin(finite), finite.shape)
+        position = tuple(int(i) + s.start for i, s in zip(first, window, strict=True))
+        raise InputError(
+            f"{volume.name}: the value at {position} ({volume.axes}) is NaN or infinite; replace such values"
+        )
 
 
 def members(name: str) -> list[str]:
@@ -276,7 +314,7 @@ def members(name: str) -> list[str]:
     else:
         return [name]
     if not found:
-        raise InputError(f"{name}: there is no file to read; check the path and the pattern")
+        raise MissingDataError(f"{name}: there is no file to read; check the path and the pattern")
     return [f"{member}:{key}" if key else member for member in natsorted(sorted(found))]
 
 
@@ -306,7 +344,7 @@ def _voxel_size(
     )
 
 
-def _slabs(shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Window]:
+def _slab_windows(shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Window]:
     """Windows whose contents, one after the other, are the volume's content in C order."""
     rest = [size_in_bytes(shape[d + 1 :], dtype) for d in range(len(shape))]
     axis = next(d for d, n in enumerate(rest) if n <= _SLAB or d == len(shape) - 1)

@@ -1,9 +1,10 @@
 """A network with all that is needed to apply it: one folder with model.json and weights.safetensors."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import safetensors
 import safetensors.torch
@@ -13,8 +14,11 @@ from torch import nn
 from shallow2deep.errors import DamagedFileError, InputError
 from shallow2deep.io.atomic import atomic_path, read_json, write_json
 from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import FOREGROUND, Output
+from shallow2deep.settings import NetworkSettings
 
-FORMAT = 1
+FORMAT = 2
+METADATA = "metadata.json"  # beside model.json: what is said of the model without deciding it
 _MAX_FEATURES, _MAX_DEPTH, _MAX_CHANNELS = 1024, 8, 1024
 
 
@@ -25,37 +29,77 @@ class ModelSpec:
     Attributes:
         kind: "enhancer" takes the probability map of one class; "source_net" takes raw, each image
             shifted and scaled to mean 0 and deviation 1; "segmentor" takes raw, normalised by constants.
-        outputs: names of the output channels.
-        features, depth, stem: see `UNet`.
+        outputs: what each output channel tells.
+        features, strides, stem: see `UNet`.
         voxel_size: nm per spatial axis of the training data, if known.
         normalisation: of a segmentor: it takes (raw - first) / second.
         record: how it came to be: free JSON.
+        metadata: what is said of it: a name and the terms of the training data, among others.
     """
 
     kind: str
-    outputs: tuple[str, ...]
+    outputs: tuple[Output, ...]
     features: int
-    depth: int
-    stem: int
+    strides: tuple[tuple[int, ...], ...]
+    stem: tuple[int, ...]
     in_channels: int = 1
     voxel_size: tuple[float, ...] | None = None
     normalisation: tuple[float, float] | None = None
     record: dict[str, Any] = field(default_factory=dict)
-
-    def build(self) -> UNet:
-        return UNet(self.in_channels, len(self.outputs), self.features, self.depth, self.stem)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], origin: Path) -> "ModelSpec":
-        """Checked before a network of that size is built.
+    def of(
+        cls, kind: str, outputs: tuple[Output, ...], network: NetworkSettings, ndim: int = 2, **more: Any
+    ) -> Self:
+        """Of a network as it is set, with the same stride along each axis."""
+        strides = ((2,) * ndim,) * network.depth
+        return cls(kind, outputs, network.features, strides, (network.stem,) * ndim, **more)
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.stem)
+
+    @property
+    def step(self) -> tuple[int, ...]:
+        """Pixels per axis of which a patch must be a multiple."""
+        return tuple(n * math.prod(along) for n, *along in zip(self.stem, *self.strides, strict=True))
+
+    def with_record(self, record: dict[str, Any]) -> Self:
+        """The same with how it came to be."""
+        return replace(self, record=record)
+
+    def normalised_by(self, mean: float, deviation: float) -> Self:
+        """The same for raw that is normalised by constants."""
+        return replace(self, normalisation=(mean, deviation))
+
+    def build(self) -> UNet:
+        return UNet(self.in_channels, len(self.outputs), self.features, self.strides, self.stem)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with the format's number."""
+        outputs = [output.to_dict() for output in self.outputs]
+        return {"format": FORMAT, "ndim": self.ndim, **asdict(self), "outputs": outputs}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], origin: Path) -> Self:
+        """Checked before a network of that size is built; format 1 is read, too.
 
         Raises:
             DamagedFileError: a value that is missing, of another type, or out of range.
         """
         try:
-            if values.pop("format") != FORMAT:
+            values = dict(values)
+            number = values.pop("format")
+            if number not in (1, FORMAT):
                 raise InputError(f"{origin}: this format of model is not known; use a newer shallow2deep")
-            values["outputs"] = tuple(str(name) for name in values["outputs"])
+            if number == 1:
+                values = _from_format_1(values)
+            ndim = values.pop("ndim")
+            values["outputs"] = tuple(Output.from_dict(record) for record in values["outputs"])
+            values["strides"] = tuple(tuple(stride) for stride in values["strides"])
+            values["stem"] = tuple(values["stem"])
             if values["voxel_size"] is not None:
                 values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
             if values.get("normalisation") is not None:
@@ -64,18 +108,23 @@ class ModelSpec:
                 if not (math.isfinite(mean) and 0 < deviation < math.inf):
                     raise ValueError("a finite mean and a positive deviation were expected")
             spec = cls(**values)
-            sizes = (spec.features, spec.depth, spec.stem, spec.in_channels)
+            axes = (spec.stem, *spec.strides)
+            sizes = (spec.features, spec.in_channels, *(n for axis in axes for n in axis))
             if not all(type(size) is int for size in sizes) or not isinstance(spec.record, dict):
                 raise ValueError("whole numbers and a record were expected")
+            if not isinstance(spec.metadata, dict):
+                raise ValueError("metadata by name were expected")
             in_range = (
-                1 <= spec.features <= _MAX_FEATURES
-                and 0 <= spec.depth <= _MAX_DEPTH
-                and spec.features * 2**spec.depth <= 2**14
-                and spec.stem in (1, 2, 4)
+                ndim == spec.ndim in (2, 3)
+                and 1 <= spec.features <= _MAX_FEATURES
+                and len(spec.strides) <= _MAX_DEPTH
+                and spec.features * 2 ** len(spec.strides) <= 2**14
+                and all(len(stride) == ndim and set(stride) <= {1, 2} for stride in spec.strides)
+                and spec.stem in [(n,) * ndim for n in ((1, 2, 4) if ndim == 2 else (1,))]
                 and 1 <= spec.in_channels <= _MAX_CHANNELS
                 and 1 <= len(spec.outputs) <= _MAX_CHANNELS
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DamagedFileError(
                 f"{origin}: not a model's description ({error}); export it again"
             ) from None
@@ -84,12 +133,51 @@ class ModelSpec:
         return spec
 
 
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Outputs were names, networks were 2D, and metadata were part of the record."""
+    depth, stem, record = values.pop("depth"), values.pop("stem"), dict(values.get("record", {}))
+    if type(depth) is not int or not 0 <= depth <= _MAX_DEPTH:
+        raise ValueError(f"a depth of {depth!r:.40}")
+    said = ("name", "enhancer", "data_licences")
+    of_roles = values["kind"] != "segmentor"
+    return values | {
+        "ndim": 2,
+        "strides": ((2, 2),) * depth,
+        "stem": (stem, stem),
+        "outputs": [
+            {"class": None if of_roles else str(name), "role": str(name) if of_roles else FOREGROUND}
+            for name in values["outputs"]
+        ],
+        "record": {key: value for key, value in record.items() if key not in said},
+        "metadata": {key: record[key] for key in said if key in record},
+    }
+
+
 def save_model(folder: Path, network: nn.Module, spec: ModelSpec) -> None:
-    """Writes model.json and weights.safetensors into `folder`, each whole or not at all."""
+    """Writes model.json, weights.safetensors and, if there are any, metadata, each whole or not at all."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     with atomic_path(folder / "weights.safetensors") as path:
         safetensors.torch.save_file(tensors, path)
-    write_json(folder / "model.json", {"format": FORMAT, **asdict(spec)})
+    values = spec.to_dict()
+    metadata = values.pop("metadata")
+    write_json(folder / "model.json", values)
+    if metadata:
+        write_json(folder / METADATA, metadata)
+
+
+def load_spec(folder: Path) -> ModelSpec:
+    """The description of the network in a folder.
+
+    Raises:
+        InputError: no model in `folder`.
+        DamagedFileError: a description that is truncated or altered.
+    """
+    if not (folder / "model.json").is_file():
+        raise InputError(f"{folder}: no model.json here; give the folder of a trained model")
+    values = read_json(folder / "model.json")
+    spec = ModelSpec.from_dict(values if isinstance(values, dict) else {}, folder / "model.json")
+    metadata = read_json(folder / METADATA) if (folder / METADATA).is_file() else {}
+    return replace(spec, metadata=spec.metadata | (metadata if isinstance(metadata, dict) else {}))
 
 
 def load_model(folder: Path) -> tuple[UNet, ModelSpec]:
@@ -99,10 +187,7 @@ def load_model(folder: Path) -> tuple[UNet, ModelSpec]:
         InputError: no model in `folder`.
         DamagedFileError: files that are truncated, altered or do not fit each other.
     """
-    if not (folder / "model.json").is_file():
-        raise InputError(f"{folder}: no model.json here; give the folder of a trained model")
-    values = read_json(folder / "model.json")
-    spec = ModelSpec.from_dict(values if isinstance(values, dict) else {}, folder / "model.json")
+    spec = load_spec(folder)
     with torch.device("meta"):
         network = spec.build()
     path = folder / "weights.safetensors"

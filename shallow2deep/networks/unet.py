@@ -1,80 +1,108 @@
-"""The U-Net of enhancer and segmentor.
+"""The U-Net of enhancer and segmentor, in two or three dimensions.
 
 At prediction time a pixel's result depends on its receptive field alone: BatchNorm uses its stored
 statistics, and there is no normalisation over the tile or the batch. So tiles can be stitched exactly.
 """
 
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+_LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
+    2: (nn.Conv2d, nn.BatchNorm2d, nn.ConvTranspose2d, nn.MaxPool2d),
+    3: (nn.Conv3d, nn.BatchNorm3d, nn.ConvTranspose3d, nn.MaxPool3d),
+}
 
-def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+
+def _double_convolution(inputs: int, outputs: int, ndim: int) -> nn.Sequential:
+    convolution, norm, _, _ = _LAYERS[ndim]
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [
-            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            convolution(channels, outputs, 3, padding=1, bias=False),
+            norm(outputs),
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
 
 
 class UNet(nn.Module):
-    """A 2D U-Net (Ronneberger et al. 2015) whose stem can work at a reduced resolution.
+    """A U-Net (Ronneberger et al. 2015) whose stem can work at a reduced resolution.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the logits.
         features: channels at the first level, doubled at each level below.
-        depth: number of poolings.
-        stem: 1, 2 or 4; the first convolution has this stride, and the logits are brought back by as much.
-            A stem of 2 needs a quarter of the time and sees twice as far.
+        strides: of the pooling between each level and the next, per axis.
+        stem: per axis; the first convolution has this stride, and the logits are brought back by as much.
+            A stem of 2 needs a quarter of the time in 2D and sees twice as far. In 3D it is 1 on each axis.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, features: int, depth: int, stem: int = 1):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        features: int,
+        strides: Sequence[Sequence[int]],
+        stem: Sequence[int],
+    ):
         super().__init__()
+        self.stem_stride, self.strides = tuple(stem), tuple(tuple(stride) for stride in strides)
+        ndim, depth = len(self.stem_stride), len(self.strides)
+        convolution, _, transposed, pooling = _LAYERS[ndim]
+        reduced = prod(self.stem_stride) > 1
         widths = [features * 2**level for level in range(depth + 1)]
-        self.depth, self.stem_stride = depth, stem
-        self.stem = nn.Conv2d(in_channels, features, stem, stride=stem) if stem > 1 else nn.Identity()
-        first = features if stem > 1 else in_channels
-        self.down = nn.ModuleList(
-            _double_convolution(i, o) for i, o in zip([first, *widths], widths, strict=False)
+        self.stem = (
+            convolution(in_channels, features, self.stem_stride, stride=self.stem_stride)
+            if reduced
+            else nn.Identity()
         )
+        first = features if reduced else in_channels
+        self.down = nn.ModuleList(
+            _double_convolution(i, o, ndim) for i, o in zip([first, *widths], widths, strict=False)
+        )
+        self.pool = nn.ModuleList(pooling(stride) for stride in self.strides)
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(widths[level + 1], widths[level], 2, stride=2) for level in range(depth)
+            transposed(widths[level + 1], widths[level], stride, stride=stride)
+            for level, stride in enumerate(self.strides)
         )
         self.merge = nn.ModuleList(
-            _double_convolution(2 * widths[level], widths[level]) for level in range(depth)
+            _double_convolution(2 * widths[level], widths[level], ndim) for level in range(depth)
         )
         self.head = nn.Sequential(
-            nn.Conv2d(features, out_channels * stem**2, 1),
-            nn.PixelShuffle(stem) if stem > 1 else nn.Identity(),
+            convolution(features, out_channels * prod(self.stem_stride), 1),
+            nn.PixelShuffle(self.stem_stride[0]) if reduced else nn.Identity(),
         )
 
     @property
-    def step(self) -> int:
-        """Input sizes must be multiples of this many pixels."""
-        return int(self.stem_stride * 2**self.depth)
+    def step(self) -> tuple[int, ...]:
+        """Input sizes must be multiples of this many pixels, per axis."""
+        return tuple(n * prod(along) for n, *along in zip(self.stem_stride, *self.strides, strict=True))
 
     @property
-    def halo(self) -> int:
+    def halo(self) -> tuple[int, ...]:
         """Pixels that a block needs on each side: the receptive field's radius, rounded up to `step`.
 
-        Each level has two 3x3 convolutions on the way down and, but for the lowest, two on the way up;
+        Each level has two convolutions of width 3 on the way down and, but for the lowest, two on the way up;
         pooling and its inverse reach less than one pixel of the level below.
         """
-        pixels = sum((4 if level < self.depth else 2) * 2**level for level in range(self.depth + 1))
-        reach = self.stem_stride * (pixels + 2**self.depth)
-        return -(-reach // self.step) * self.step
+        out = []
+        for step, stem, *along in zip(self.step, self.stem_stride, *self.strides, strict=True):
+            sizes = [prod(along[:level]) for level in range(len(along) + 1)]  # of a level's pixels
+            reach = stem * (4 * sum(sizes[:-1]) + 2 * sizes[-1] + sizes[-1])
+            out.append(-(-reach // step) * step)
+        return tuple(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits `(batch, out_channels, y, x)` of `x`, `(batch, in_channels, y, x)`."""
+        """Logits `(batch, out_channels, *spatial)` of `x`, `(batch, in_channels, *spatial)`."""
         x = self.stem(x)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
-            x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))
+            x = block(x if level == 0 else self.pool[level - 1](x))
             skips.append(x)
-        for i in range(self.depth):
-            level = self.depth - 1 - i
+        for level in reversed(range(len(self.merge))):
             x = self.merge[level](torch.cat([skips[level], self.up[level](x)], 1))
         return self.head(x)

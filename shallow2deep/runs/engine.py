@@ -3,7 +3,8 @@
 A stage's folder holds its artifacts and, written last, `manifest.json`: the stage's key (settings, inputs,
 version) and the sha256 of every artifact. `begun.json` holds the same key while the stage is at work, so that
 what an interrupted run left behind is used only if it belongs to the same work. The folders in `SCRATCH`
-(checkpoints, learning curves) are no artifacts.
+(checkpoints, learning curves) are no artifacts, and neither is `metadata.json`: what is said of a result
+without deciding it, which may be told anew without making the result anew.
 """
 
 import hashlib
@@ -11,23 +12,23 @@ import json
 import logging
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from shallow2deep.errors import Interrupted
-from shallow2deep.io.atomic import read_json, sha256, write_json
+from shallow2deep.io.atomic import atomic_path, read_json, write_json
+from shallow2deep.io.known import Known
+from shallow2deep.runs.control import Control
+from shallow2deep.runs.events import Events
+from shallow2deep.runs.job import Job
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the stages' results; raised when the same settings and inputs would give others
-MINUTES = "minutes.json"
+RESULTS = 3  # version of the stages' results; raised when the same settings and inputs would give others
+MANIFEST, BEGUN, METADATA, MINUTES = "manifest.json", "begun.json", "metadata.json", "minutes.json"
 SCRATCH = ("checkpoints", "tensorboard", "unfinished")
 
 
@@ -39,18 +40,22 @@ class Stage:
         name: the stage's folder in the run.
         settings: JSON-able; everything that decides on the result besides the inputs.
         inputs: fingerprints of data, and `after(stage)` for every stage whose artifacts are read.
-        work: fills the folder it gets; may find there what an interrupted run of the same key has left.
+        work: fills the job's folder; may find there what an interrupted run of the same key has left.
+        metadata: JSON-able; what is said of the result, such as its name and the terms of the data.
+        shown: artifacts of which the run's folder itself gets a copy, for people.
     """
 
     name: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
-    work: Callable[[Path], None]
+    work: Callable[[Job], None]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    shown: Sequence[str] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
         plain = json.loads(json.dumps({"settings": self.settings, "inputs": self.inputs}))
-        return {"stage": self.name, "version": VERSION, **plain}
+        return {"stage": self.name, "version": RESULTS, **plain}
 
     @property
     def key(self) -> str:
@@ -71,18 +76,22 @@ class State:
     reason: str = ""
 
 
-def state_of(run: Path, stage: Stage) -> State:
-    """Compares the stage's folder with what the stage would do now."""
+def state_of(run: Path, stage: Stage, known: Known | None = None) -> State:
+    """Compares the stage's folder with what the stage would do now.
+
+    Args:
+        known: checksums of artifacts that keep size and time of change are taken from here.
+    """
     folder = run / stage.name
-    if (folder / "manifest.json").is_file():
-        manifest = _read_mapping(folder / "manifest.json")
+    if (folder / MANIFEST).is_file():
+        manifest = _read_mapping(folder / MANIFEST)
         if manifest.get("key") != stage.key:
             return State("stale", explain(manifest, stage.identity))
-        if damaged := damaged_artifact(folder, manifest):
+        if damaged := damaged_artifact(folder, manifest, known or Known()):
             return State("stale", f"{damaged} is missing or differs from the manifest")
         return State("finished")
-    if (folder / "begun.json").is_file():
-        begun = _read_mapping(folder / "begun.json")
+    if (folder / BEGUN).is_file():
+        begun = _read_mapping(folder / BEGUN)
         if begun.get("key") == stage.key:
             return State("interrupted", "goes on from where it stopped")
         return State("stale", explain(begun, stage.identity))
@@ -112,32 +121,88 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> 
     return ", ".join(filter(None, found))
 
 
-def damaged_artifact(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+def damaged_artifact(folder: Path, manifest: Mapping[str, Any], known: Known) -> str | None:
     """The first artifact that is not as the manifest says, or None."""
-    for name, digest in manifest.get("outputs", {"manifest.json": None}).items():
+    outputs = manifest.get("outputs")
+    if not isinstance(outputs, Mapping):
+        return f"{folder.name}/{MANIFEST}"
+    for name, digest in outputs.items():
         path = folder / name
-        if not path.exists() or sha256(path) != digest:
+        if not path.exists() or known.sha256(path) != digest:
             return f"{folder.name}/{name}"
     return None
 
 
-def run_stages(run: Path, stages: Sequence[Stage]) -> None:
+def chain_fault(run: Path, names: Sequence[str], known: Known) -> str | None:
+    """What is wrong with finished stages, and with those that they were made from, or None.
+
+    It goes by what they say of themselves and of each other; settings and data are not looked at, as they may
+    be out of reach.
+    """
+    keys: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in keys:
+            continue
+        if not (run / name / MANIFEST).is_file():
+            return f"its stage {name} is not finished"
+        manifest = _read_mapping(run / name / MANIFEST)
+        if damaged := damaged_artifact(run / name, manifest, known):
+            return f"{damaged} is missing or differs from the manifest"
+        keys[name] = str(manifest.get("key"))
+        waiting += made_from(manifest)
+    for name in keys:
+        before = made_from(_read_mapping(run / name / MANIFEST))
+        if changed := [other for other, key in before.items() if keys[other] != key]:
+            return f"its stage {name} was made from another {changed[0]}"
+    return None
+
+
+def made_from(record: Mapping[str, Any]) -> dict[str, str]:
+    """The stages whose artifacts went into one, by its manifest or identity, and their keys then."""
+    inputs = record.get("inputs") or {}
+    return {name.removeprefix("stage "): key for name, key in inputs.items() if name.startswith("stage ")}
+
+
+def stale_stage(run: Path, stages: Sequence[Stage], names: Sequence[str], known: Known) -> str | None:
+    """Which of some stages, and of those that they are made from, would have to run, and why, or None."""
+    needed = set(names)
+    for stage in reversed(stages):  # those that a stage is made from stand before it
+        if stage.name in needed:
+            needed |= made_from(stage.identity).keys()
+    for stage in stages:
+        if stage.name in needed:
+            state = state_of(run, stage, known)
+            if state.word != "finished":
+                return f"its stage {stage.name} is {state.word}" + (f" ({state.reason})" if state.reason else "")
+    return None
+
+
+def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Events, known: Known) -> None:
     """Brings every stage to its end, in order.
 
     Raises:
-        Interrupted: a signal came; the same call goes on from there.
+        Interrupted: a stop was asked for; the same call goes on from there.
+        Aborted: it was asked to give up.
     """
     for stage in stages:
-        check_stop()
-        state = state_of(run, stage)
+        control.check()
+        state = state_of(run, stage, known)
         if state.word == "finished":
             log.info("%s: finished before", stage.name)
-            continue
-        log.info("%s: %s%s", stage.name, state.word, f" ({state.reason})" if state.reason else "")
-        _run_stage(run / stage.name, stage, fresh=state.word != "interrupted")
+        else:
+            log.info("%s: %s%s", stage.name, state.word, f" ({state.reason})" if state.reason else "")
+            job = Job(run / stage.name, control, events)
+            events.emit(stage.name, "begun")
+            _run_stage(job, stage, state.word != "interrupted", known)
+            events.emit(stage.name, "done")
+        _tell_metadata(run / stage.name, stage.metadata)
+        _show(run, stage, known)
 
 
-def _run_stage(folder: Path, stage: Stage, fresh: bool) -> None:
+def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
+    folder = job.folder
     if fresh and folder.exists():
         aside = folder.with_name(f".{folder.name}.old")  # never half removed under its own name
         shutil.rmtree(aside, ignore_errors=True)
@@ -145,16 +210,31 @@ def _run_stage(folder: Path, stage: Stage, fresh: bool) -> None:
         shutil.rmtree(aside)
     folder.mkdir(parents=True, exist_ok=True)
     identity = stage.identity | {"key": stage.key}
-    write_json(folder / "begun.json", identity)
+    write_json(folder / BEGUN, identity)
     with _noting_minutes(folder, stage.name, fresh):
-        stage.work(folder)
+        stage.work(job)
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
-    own = {"begun.json", "manifest.json", *SCRATCH}
-    outputs = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name not in own}
-    write_json(folder / "manifest.json", identity | {"outputs": outputs})
-    (folder / "begun.json").unlink()
+    own = {BEGUN, MANIFEST, METADATA, *SCRATCH}
+    outputs = {path.name: known.sha256(path) for path in sorted(folder.iterdir()) if path.name not in own}
+    write_json(folder / MANIFEST, identity | {"outputs": outputs})
+    (folder / BEGUN).unlink()
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     log.info("%s: done", stage.name)
+
+
+def _tell_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes what is said of a result where it is not said yet."""
+    path = folder / METADATA
+    if metadata and (not path.is_file() or _read_mapping(path) != json.loads(json.dumps(metadata))):
+        write_json(path, metadata)
+
+
+def _show(run: Path, stage: Stage, known: Known) -> None:
+    for name in stage.shown:
+        copy, artifact = run / name, run / stage.name / name
+        if not copy.is_file() or known.sha256(copy) != known.sha256(artifact):
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(artifact, temporary)
 
 
 @contextmanager
@@ -171,51 +251,3 @@ def _noting_minutes(folder: Path, stage: str, fresh: bool) -> Iterator[None]:
         total = {name: round(before.get(name, 0) + value, 3) for name, value in took.items()}
         write_json(path, known | {stage: total})
         log.info("%s: %.1f min (%.1f min of CPU)", stage, took["wall"], took["cpu"])
-
-
-_signal_received = 0
-
-
-@contextmanager
-def catching_signals() -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into a request that `stop_requested` and `check_stop` see.
-
-    A second signal ends the process at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    global _signal_received
-    _signal_received = 0
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.getsignal(name) for name in names}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        global _signal_received
-        _signal_received = number
-        log.warning("%s: stopping at the next safe point …", signal.Signals(number).name)
-        for name in names:
-            signal.signal(name, before[name])
-
-    for name in names:
-        signal.signal(name, note)
-    try:
-        yield
-    finally:
-        for name in names:
-            signal.signal(name, before[name])
-
-
-def stop_requested() -> bool:
-    return _signal_received != 0
-
-
-def check_stop() -> None:
-    """Ends the work here if a signal came.
-
-    Raises:
-        Interrupted: a signal came.
-    """
-    if _signal_received:
-        name = signal.Signals(_signal_received).name
-        raise Interrupted(f"stopped by {name}; run the same command again to go on", _signal_received)

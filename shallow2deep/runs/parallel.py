@@ -1,35 +1,36 @@
-"""Independent pieces of a stage's work on several threads, with a progress bar and a way out."""
+"""Independent pieces of a stage's work on several threads, with progress and a way out."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from joblib import Parallel, delayed, effective_n_jobs
 
-from shallow2deep.progress import progress_bar
-from shallow2deep.runs.engine import check_stop, stop_requested
+from shallow2deep.progress import watched
+from shallow2deep.runs.job import Job
 
 T = TypeVar("T")
 
 
-def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, description: str) -> None:
+def in_parallel(work: Callable[[T], None], items: Sequence[T], jobs: int, what: str, job: Job) -> None:
     """Calls `work` for each item; filters, forests and predictions release the interpreter's lock.
 
     Raises:
-        Interrupted: a signal came; items at work are finished first.
+        Interrupted, Aborted: see `Control.check`; items at work are finished first.
     """
     if not items:
         return
 
     def guarded(item: T) -> None:
-        if not stop_requested():
+        job.control.hold()
+        if not job.control.stop_requested():
             work(item)
 
     done: Iterable[None] = Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")(
         delayed(guarded)(item) for item in items
     )
-    for _ in progress_bar(done, total=len(items), desc=description):
+    for _ in watched(done, len(items), what, job):
         pass
-    check_stop()
+    job.check()
 
 
 def threads_each(jobs: int, items: int = 1) -> int:

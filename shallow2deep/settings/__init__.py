@@ -9,6 +9,7 @@ from shallow2deep.settings.features_forests import (
     StrokeSettings,
     TreeSettings,
 )
+from shallow2deep.settings.flags import ADAPT, Flag, with_flags
 from shallow2deep.settings.networks import (
     AugmentSettings,
     ConfidenceSettings,
@@ -26,6 +27,7 @@ from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
 __all__ = [
+    "ADAPT",
     "AdaptConfig",
     "AugmentSettings",
     "AuthorSettings",
@@ -36,6 +38,7 @@ __all__ = [
     "EnhancerSettings",
     "EnhancerTrainConfig",
     "FeatureSettings",
+    "Flag",
     "ForestsSettings",
     "ImageTable",
     "NetworkSettings",
@@ -55,5 +58,6 @@ __all__ = [
     "dump_yaml",
     "read_yaml",
     "validated",
+    "with_flags",
     "with_overrides",
 ]

@@ -1,57 +1,58 @@
 """Stage *forests*: many forests, each trained on its own small sample of the source."""
 
-import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shallow2deep.blocks import Window
-from shallow2deep.settings import EnhancerTrainConfig, ForestsSettings
 from shallow2deep.errors import InputError
 from shallow2deep.features import compute_features
-from shallow2deep.forests import Forest, fit_forest, predict_features, stroke_features
+from shallow2deep.forests import Forest, fit_forest, predict_features
 from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
 from shallow2deep.forests.simulation import log_uniform
+from shallow2deep.inputs.source import Labelled, Source
 from shallow2deep.io.atomic import atomic_path
-from shallow2deep.seeding import generator, integer_seed
-from shallow2deep.inputs.data import Labelled
 from shallow2deep.runs.engine import Stage
+from shallow2deep.runs.job import Job
 from shallow2deep.runs.parallel import in_parallel
-from shallow2deep.inputs.source import Source
+from shallow2deep.seeding import generator, integer_seed
+from shallow2deep.settings import EnhancerTrainConfig, ForestsSettings
+from shallow2deep.training.from_strokes import stroke_features
 
 _TRIES = 20
 
 
 def forests_stage(config: EnhancerTrainConfig, source: Source) -> Stage:
-    settings = config.forests
-    slots = plan_strategies(settings)
-
-    def work(folder: Path) -> None:
-        (folder / "unfinished").mkdir(exist_ok=True)
-        total = settings.count + settings.validation_count
-        for stage in range(math.ceil(total / settings.stage_size)):
-            first = stage * settings.stage_size
-            missing = [
-                i
-                for i in range(first, min(first + settings.stage_size, total))
-                if not forest_path(folder, i).exists()
-            ]
-            in_parallel(
-                lambda i: _grow(folder, i, slots[i % settings.stage_size], config, source),
-                missing,
-                config.jobs,
-                f"forests {first + 1}-{min(first + settings.stage_size, total)} of {total}",
-            )
-
-    plain = {
+    settings = {
         "seed": config.seed,
         "engine": config.engine,
         "classes": config.classes,
-        **settings.model_dump(mode="json"),
+        **config.forests.deciding(),
+        "features": source.spec.to_dict(),
     }
-    return Stage("forests", plain | {"features": source.spec.to_dict()}, source.fingerprints, work)
+    plan_strategies(config.forests)  # refuses what cannot be planned before any work
+    return Stage("forests", settings, source.fingerprints, partial(grow_forests, config, source))
+
+
+def grow_forests(config: EnhancerTrainConfig, source: Source, job: Job) -> None:
+    """Grows those that are missing, in rounds: a staged forest goes on from one of the round before."""
+    settings = config.forests
+    slots = plan_strategies(settings)
+    (job.folder / "unfinished").mkdir(exist_ok=True)
+    total = settings.count + settings.validation_count
+    for first in range(0, total, settings.stage_size):
+        last = min(first + settings.stage_size, total)
+        missing = [i for i in range(first, last) if not forest_path(job.folder, i).exists()]
+        in_parallel(
+            lambda i: _grow(job.folder, i, slots[i % settings.stage_size], config, source),
+            missing,
+            config.jobs,
+            f"forests {first + 1}-{last} of {total}",
+            job,
+        )
 
 
 def forest_path(folder: Path, index: int) -> Path:
@@ -77,7 +78,6 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
             "strategy": strategy,
             "noise": noise_level(config, index),
             "samples": len(y),
-            "licences": list(source.licences),
             "seed": config.seed,
             "index": index,
         },

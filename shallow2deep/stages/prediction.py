@@ -3,7 +3,8 @@
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,96 +14,148 @@ from matplotlib import colormaps
 from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 
-from shallow2deep.settings import AdaptConfig
+from shallow2deep.evaluation.consistency import Consistency, changed_view
 from shallow2deep.evaluation.held_out import Score, disagreement, recommend, right_shares, scores_of
-from shallow2deep.evaluation.metrics import pooled_score
-from shallow2deep.io.atomic import atomic_path, write_json
-from shallow2deep.progress import progress_bar
-from shallow2deep.seeding import generator
+from shallow2deep.evaluation.metrics import DiceCounts
+from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
     ENHANCED,
     FOREST,
     SOURCE_NET,
     SUPERVISED,
-    foreground_maps,
-    foreground_of,
     made,
-    predictor,
+    map_path,
+    predicting,
+    read_map,
 )
-from shallow2deep.runs.engine import Stage, after, check_stop
-from shallow2deep.inputs.images import Image, map_path
-from shallow2deep.inputs.target import Target
+from shallow2deep.inputs.target import Plane, Target
+from shallow2deep.io.atomic import atomic_path, write_json
 from shallow2deep.networks.devices import choose_device
+from shallow2deep.outputs import foreground, is_exclusive
+from shallow2deep.progress import safely
+from shallow2deep.runs.engine import Stage, after
+from shallow2deep.runs.job import Job
+from shallow2deep.seeding import generator
+from shallow2deep.settings import AdaptConfig
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 4  # version of how results are judged; raised with every change
+_JUDGING = 5  # version of how results are judged; raised with every change
 _FAR = 0.05  # of held-out pixels
 _PLACES = 20
-_VIEW = 512  # pixels: side of the part of an image on which consistency is measured
-_DEPTH = 16  # planes, of volumes
-_VIEWS = 3
-_NOISE = 0.1  # deviations of raw
+_VIEWS = 3  # on which consistency is measured
 
 
-def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[Stage], run: Path) -> Stage:
-    n_classes = len(config.classes)
+def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[Stage]) -> Stage:
+    inputs = target.fingerprints | target.label_fingerprints | after(*candidates)
+    work = partial(judge, config, target, [stage.name for stage in candidates])
+    return Stage(PREDICTION, {"seed": config.seed, "judging": _JUDGING}, inputs, work)
 
-    def work(folder: Path) -> None:
-        names = made(run, [stage.name for stage in candidates])
-        shares: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
-        dense: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        places: list[_Place] = []
-        disagreements: list[tuple[float, str, int]] = []
-        number = 0
-        for image in progress_bar(target.images, desc="judging"):
-            check_stop()
-            maps = {name: foreground_maps(run, name, image, n_classes) for name in names}
-            n = len(image.parts)
-            for name in names:
-                found = right_shares(maps[name], target.held_out[number : number + n], name == FOREST)
-                for k, values in found.items():
-                    shares[name][k] = np.concatenate([shares[name].get(k, []), values])
-                if target.labels:
-                    dense[name] += maps[name]
-            worst: tuple[float, int, np.ndarray] | None = None
-            for z in range(n):
-                differing = disagreement([maps[name][z] for name in names if name != SUPERVISED])
-                places += _places(
-                    image, z, differing, target.strokes[number + z] + target.held_out[number + z]
-                )
-                if worst is None or differing.mean() > worst[0]:
-                    worst = float(differing.mean()), z, differing
-            assert worst is not None, "an image without parts"
-            _save_picture(disagreement_path(folder, image), worst[2])
-            disagreements.append((worst[0], image.name, worst[1]))
-            number += n
-        consistency = {name: _consistency(run, name, config, target) for name in names}
-        counts = {k: len(values) for k, values in shares[FOREST].items()}
-        judged = [name for name in names if name != SUPERVISED]  # it has seen what users do not have
-        scores = scores_of(shares, FOREST, config.seed, consistency)
-        judged_scores = {name: scores[name] for name in judged}
-        chosen, reason = recommend(judged_scores, counts, n_classes, FOREST, trusted(judged_scores))
-        for image in target.images:
-            with atomic_path(map_path(folder, image)) as path:
-                shutil.copyfile(map_path(run / chosen, image), path)
-        _save_places(folder / PLACES, places)
-        choice: dict[str, Any] = {
-            "recommended": chosen,
-            "reason": reason,
-            "held_out_strokes": counts,
-            "held_out_pixels": int(sum(np.count_nonzero(s) for s in target.held_out)),
-            "used_pixels": int(sum(np.count_nonzero(s) for s in target.strokes)),
-            "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
-            "most_disagreement": dict(zip(("mean", "image", "z"), max(disagreements), strict=True)),
-        }
-        if target.labels:
-            truths = [volume.read() for volume in target.labels]
-            choice["dice_on_labels"] = {name: dice_of(maps, truths) for name, maps in dense.items()}
-        write_json(folder / CHOICE, choice)
 
-    inputs = target.fingerprints | {"held-out strokes": target.held_fingerprint} | after(*candidates)
-    labels = {f"labels {n}": volume.fingerprint() for n, volume in enumerate(target.labels)}
-    return Stage(PREDICTION, {"seed": config.seed, "judging": _JUDGING}, inputs | labels, work)
+def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: Job) -> None:
+    """Scores the candidates, and takes over the maps of the one that is recommended."""
+    names = made(job.run, candidates)
+    found = _Findings(names)
+    for image, planes in safely(list(target.by_image()), "judging", job):
+        _judge_image(found, image, planes, job)
+    consistency = _consistency(names, config, target, job)
+    counts = {k: len(values) for k, values in found.shares[FOREST].items()}
+    scores = scores_of(found.shares, FOREST, config.seed, consistency)
+    judged = {
+        name: scores[name] for name in names if name != SUPERVISED
+    }  # it has seen what users do not have
+    chosen, reason = recommend(judged, counts, len(config.classes), FOREST, trusted(judged))
+    for image in target.images:
+        with atomic_path(map_path(job.folder, image)) as path:
+            shutil.copyfile(map_path(job.run / chosen, image), path)
+    _save_places(job.folder / PLACES, found.places)
+    choice: dict[str, Any] = {
+        "recommended": chosen,
+        "reason": reason,
+        "held_out_strokes": counts,
+        "held_out_pixels": sum(int(np.count_nonzero(plane.held_out)) for plane in target.planes),
+        "used_pixels": sum(int(np.count_nonzero(plane.strokes)) for plane in target.planes),
+        "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
+        "most_disagreement": dict(zip(("mean", "image", "z"), max(found.disagreements), strict=True)),
+        "planes": [
+            {"image": p.image.name, "z": p.z, "differing": spread, "dice": _known(dice.get(chosen))}
+            for p, spread, dice in zip(target.planes, found.spreads, found.plane_dice, strict=True)
+        ],
+    }
+    if target.has_labels:
+        choice["dice_on_labels"] = {name: _mean_dice(of_classes) for name, of_classes in found.dice.items()}
+    write_json(job.folder / CHOICE, choice)
+
+
+@dataclass
+class _Findings:
+    """What is found image by image.
+
+    Attributes:
+        shares: of each candidate and class, the share of right pixels of each held-out stroke.
+        dice: of each candidate, for each foreground class, over all dense labels.
+        spreads: of each plane, how far the candidates' maps differ.
+        plane_dice: of each plane and candidate, if there are dense labels.
+        disagreements: of each image, of the plane where candidates differ most: how far, its name, z.
+    """
+
+    names: Sequence[str]
+    shares: dict[str, dict[int, np.ndarray]] = field(init=False)
+    dice: dict[str, list[DiceCounts]] = field(init=False)
+    spreads: list[float] = field(default_factory=list)
+    plane_dice: list[dict[str, float]] = field(default_factory=list)
+    places: "list[_Place]" = field(default_factory=list)
+    disagreements: list[tuple[float, str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.shares = {name: {} for name in self.names}
+        self.dice = {name: [] for name in self.names}
+
+
+def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: Job) -> None:
+    maps: dict[str, list[np.ndarray]] = {}
+    for name in found.names:
+        whole, outputs = read_map(job.run / name, image)
+        maps[name] = [foreground(part, outputs) for part in image.split(whole)]
+        shares = right_shares(maps[name], [plane.held_out for plane in planes], is_exclusive(outputs))
+        for k, values in shares.items():
+            found.shares[name][k] = np.concatenate([found.shares[name].get(k, []), values])
+    worst: tuple[float, int, np.ndarray] | None = None
+    for plane in planes:
+        at = {name: parts[plane.z] for name, parts in maps.items()}
+        differing = disagreement([p for name, p in at.items() if name != SUPERVISED])
+        found.places += _places(plane, differing)
+        found.spreads.append(round(float(np.std(list(at.values()), axis=0).mean()), 6))
+        found.plane_dice.append(_count_dice(found, at, plane))
+        if worst is None or differing.mean() > worst[0]:
+            worst = float(differing.mean()), plane.z, differing
+    assert worst is not None, "an image without parts"
+    _save_picture(disagreement_path(job.folder, image), worst[2])
+    found.disagreements.append((worst[0], image.name, worst[1]))
+
+
+def _count_dice(found: _Findings, maps: Mapping[str, np.ndarray], plane: Plane) -> dict[str, float]:
+    """Adds a plane's pixels to each candidate's counts, and gives the plane's own Dice, mean over classes."""
+    if plane.labels is None:
+        return {}
+    labels, own = plane.labels.read(), {}
+    for name, p in maps.items():
+        truths = [labels > 0 if len(p) == 1 else labels == k + 1 for k in range(len(p))]
+        here = [DiceCounts() for _ in p]
+        found.dice[name] = found.dice[name] or [DiceCounts() for _ in p]
+        for counts in (here, found.dice[name]):
+            for one, values, truth in zip(counts, p, truths, strict=True):
+                one.add(values, truth)
+        own[name] = float(np.mean([one.dice for one in here]))
+    return own
+
+
+def _mean_dice(of_classes: Sequence[DiceCounts]) -> float | None:
+    """None if a class does not occur."""
+    return _known(float(np.mean([counts.dice for counts in of_classes])))
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or value != value else round(value, 6)
 
 
 def trusted(scores: Mapping[str, Score]) -> list[str]:
@@ -121,50 +174,27 @@ def disagreement_path(folder: Path, image: Image) -> Path:
     return folder / f"disagreement_{image.name}.png"
 
 
-def dice_of(maps: list[np.ndarray], labels: list[np.ndarray]) -> float | None:
-    """Mean of the foreground classes' Dice; None if a class does not occur."""
-    found = []
-    for k in range(len(maps[0])):
-        truths = [image > 0 if len(maps[0]) == 1 else image == k + 1 for image in labels]
-        found.append(pooled_score([p[k] for p in maps], truths)["dice"])
-    mean = float(np.mean(found))
-    return None if mean != mean else round(mean, 6)
-
-
 def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if value != value else round(value, 6) for name, value in values.items()}
+    return {name: _known(value) for name, value in values.items()}
 
 
-def _consistency(run: Path, name: str, config: AdaptConfig, target: Target) -> float:
-    """Overlap of the maps of a few views with those of the same views, flipped and with noise.
-
-    2 sum(min(p, q)) / (sum(p) + sum(q)) over views and foreground classes.
-    """
-    if target.maps is not None and name in (FOREST, ENHANCED):
-        return float("nan")  # there is no forest that could see the changed image
-    how = predictor(run, name, config, choose_device(config.enhanced.device), target.trust)
-    whole = how.ndim == 3
-    raws = [image.whole for image in target.images] if whole else target.raws
-    shared, total = 0.0, 0.0
-    step = max(1, len(raws) // _VIEWS)
-    for number in range(0, len(raws), step)[:_VIEWS]:
-        raw = raws[number].read().astype(np.float32)
-        view = raw[_middle(raw.shape, (_DEPTH, _VIEW, _VIEW)[-how.ndim :])]
-        noise = generator(config.seed, "consistency", number).standard_normal(view.shape, np.float32)
-        other = np.ascontiguousarray(np.flip(view + _NOISE * raw.std() * noise, (-2, -1)))
-        p = foreground_of(how.apply(view), name, len(config.classes))
-        q = np.flip(foreground_of(how.apply(other), name, len(config.classes)), (-2, -1))
-        shared += 2 * float(np.minimum(p, q).sum())
-        total += float(p.sum() + q.sum())
-    return shared / total if total else 1.0
-
-
-def _middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> tuple[slice, ...]:
-    """The middle of the last axes, of at most `sides` pixels; all of the axes before."""
-    spatial = shape[len(shape) - len(sides) :]
-    starts = [max(0, (n - side) // 2) for n, side in zip(spatial, sides, strict=True)]
-    window = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
-    return (*[slice(None)] * (len(shape) - len(sides)), *window)
+def _consistency(names: Sequence[str], config: AdaptConfig, target: Target, job: Job) -> dict[str, float]:
+    """Of each candidate, on a few views; each view is read once."""
+    device = choose_device(config.enhanced.device)
+    # maps made elsewhere: there is no forest that could see the changed image
+    able = [name for name in names if not (target.has_maps and name in (FOREST, ENHANCED))]
+    how = {name: predicting(job.run, name, config, device, target.enhancer) for name in able}
+    measured = {name: Consistency() for name in able}
+    for ndim in sorted({one.ndim for one in how.values()}):
+        raws = [image.whole for image in target.images] if ndim == 3 else [p.raw for p in target.planes]
+        for number in range(0, len(raws), max(1, len(raws) // _VIEWS))[:_VIEWS]:
+            job.check()
+            rng = generator(config.seed, "consistency", number)
+            view, other = changed_view(raws[number].read(), ndim, rng)
+            for name, one in how.items():
+                if one.ndim == ndim:
+                    measured[name].add(one.foreground, view, other)
+    return {name: measured[name].value if name in able else float("nan") for name in names}
 
 
 @dataclass(frozen=True)
@@ -178,11 +208,14 @@ class _Place:
     disagreement: float
 
 
-def _places(image: Image, z: int, differing: np.ndarray, painted: np.ndarray) -> list[_Place]:
+def _places(plane: Plane, differing: np.ndarray) -> list[_Place]:
+    painted = plane.strokes + plane.held_out
     smooth = ndi.gaussian_filter(differing, 8)
     smooth[ndi.binary_dilation(painted > 0, iterations=8)] = 0
     peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
-    return [_Place(image.name, z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks]
+    return [
+        _Place(plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks
+    ]
 
 
 def _save_places(path: Path, places: list[_Place]) -> None:

@@ -1,32 +1,32 @@
 """Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import zarr
 from skimage.segmentation import find_boundaries
 
 from shallow2deep.blocks import Window
-from shallow2deep.settings import EnhancerTrainConfig, ProbabilitiesSettings
 from shallow2deep.errors import SettingsError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, predict_features
+from shallow2deep.inputs.source import Labelled, Source
 from shallow2deep.io.atomic import sync, sync_folder
-from shallow2deep.seeding import generator
-from shallow2deep.inputs.data import Labelled
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage, after
-from shallow2deep.stages.forests import forest_path, noise_level, random_window
+from shallow2deep.runs.job import Job
 from shallow2deep.runs.parallel import in_parallel
-from shallow2deep.inputs.source import Source
+from shallow2deep.seeding import generator
+from shallow2deep.settings import EnhancerTrainConfig, ProbabilitiesSettings
+from shallow2deep.stages.forests import forest_path, noise_level, random_window
 
 _TRIES = 20
 
 
-def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage, run: Path) -> Stage:
+def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage) -> Stage:
     settings = config.probabilities
     if settings.forests_per_patch > min(config.forests.count, config.forests.validation_count):
         raise SettingsError(
@@ -34,63 +34,57 @@ def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: St
             f"{config.forests.count} forests and {config.forests.validation_count} for validation; lower it"
         )
     _check_size(settings, len(source.classes))
-    with_raw = config.source_net is not None  # only it reads raw
+    deciding = {"seed": config.seed, "with_raw": config.source_net is not None, **settings.deciding()}
+    inputs = source.fingerprints | after(forests)
+    return Stage("probabilities", deciding, inputs, partial(make_pool, config, source))
 
-    def work(folder: Path) -> None:
-        log = DoneLog(folder / "unfinished" / "done.txt")
-        pool = _create(folder, log, settings, len(source.classes), with_raw)
-        numbers = {
-            "training": range(config.forests.count),
-            "validation": range(config.forests.count, config.forests.count + config.forests.validation_count),
-        }
-        for part, images, count in (
-            ("training", source.training, settings.patches),
-            ("validation", source.validation, settings.validation_patches),
-        ):
-            loaded = [
-                (Forest.load(forest_path(run / "forests", i)), noise_level(config, i)) for i in numbers[part]
-            ]
-            moments = [Moments.of(image.raw.read()) for image in images] if with_raw else []
 
-            def fill(
-                index: int,
-                part: str = part,
-                images: list[Labelled] = images,
-                loaded: list[tuple[Forest, float]] = loaded,
-                moments: list[Moments] = moments,
-            ) -> None:
-                rng = generator(config.seed, f"{part} patch", index)
-                number, window = _choose(images, settings, index, rng)
-                chosen = rng.choice(len(loaded), settings.forests_per_patch, replace=False)
-                _fill(
-                    pool[part],
-                    index,
-                    images[number],
-                    window,
-                    [loaded[i] for i in chosen],
-                    source,
-                    config.engine,
-                    rng,
-                )
-                if with_raw:
-                    pool[part]["raw"][index] = moments[number].standardised(images[number].raw.read(window))
-                _flush(folder / "pool.zarr" / part, index)
-                log.add(f"{part} {index}")
+def make_pool(config: EnhancerTrainConfig, source: Source, job: Job) -> None:
+    """Fills `pool.zarr` with patches of maps, labels and, if a source net is to be trained, raw."""
+    settings = config.probabilities
+    with_raw = config.source_net is not None
+    done = DoneLog(job.folder / "unfinished" / "done.txt")
+    pool = _create(job.folder, done, settings, len(source.classes), with_raw)
+    first, last = config.forests.count, config.forests.count + config.forests.validation_count
+    for part, images, numbers, count in (
+        ("training", source.training, range(first), settings.patches),
+        ("validation", source.validation, range(first, last), settings.validation_patches),
+    ):
+        forests = [
+            (Forest.load(forest_path(job.run / "forests", i)), noise_level(config, i)) for i in numbers
+        ]
+        fill = partial(_fill_patch, config, source, job.folder, done, part, pool[part], images, forests)
+        missing = [i for i in range(count) if f"{part} {i}" not in done]
+        in_parallel(fill, missing, config.jobs, f"{part} maps", job)
 
-            missing = [i for i in range(count) if f"{part} {i}" not in log]
-            in_parallel(fill, missing, config.jobs, f"{part} maps")
 
-    plain = {
-        "seed": config.seed,
-        "with_raw": with_raw,
-        **settings.model_dump(mode="json", exclude={"max_gigabytes"}),
-    }
-    return Stage("probabilities", plain, source.fingerprints | after(forests), work)
+def _fill_patch(
+    config: EnhancerTrainConfig,
+    source: Source,
+    folder: Path,
+    done: DoneLog,
+    part: str,
+    arrays: Any,
+    images: list[Labelled],
+    forests: list[tuple[Forest, float]],
+    index: int,
+) -> None:
+    """A random patch of a random image, by random forests."""
+    settings = config.probabilities
+    rng = generator(config.seed, f"{part} patch", index)
+    image, window = _choose(images, settings, index, rng)
+    chosen = rng.choice(len(forests), settings.forests_per_patch, replace=False)
+    _fill_maps(arrays, index, image, window, [forests[i] for i in chosen], source, config.engine, rng)
+    _fill_targets(arrays, index, image, window, len(source.classes))
+    if "raw" in arrays:
+        arrays["raw"][index] = image.moments.standardised(image.raw.read(window))
+    _flush(folder / "pool.zarr" / part, index)
+    done.add(f"{part} {index}")
 
 
 def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
     pixels = int(np.prod(settings.patch)) * (settings.patches + settings.validation_patches)
-    gigabytes = pixels * (settings.forests_per_patch * (n_classes - 1) + 2 + 4) / 1e9
+    gigabytes = pixels * ((settings.forests_per_patch + 1) * (n_classes - 1) + 1 + 4) / 1e9
     if gigabytes > settings.max_gigabytes:
         raise SettingsError(
             f"the pool of probabilities could take {gigabytes:.1f} GB but probabilities.max_gigabytes is "
@@ -99,10 +93,10 @@ def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
 
 
 def _create(
-    folder: Path, log: DoneLog, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool
+    folder: Path, done: DoneLog, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool
 ) -> Any:
     """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
-    if log.is_empty():
+    if done.is_empty():
         pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
         for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
             group = pool.create_group(part)
@@ -114,16 +108,16 @@ def _create(
 
             create("maps", (count, settings.forests_per_patch, n_classes - 1), "uint8")
             create("classes", (count,), "uint8")
-            create("boundaries", (count,), "uint8")
+            create("boundaries", (count, n_classes - 1), "uint8")
             if with_raw:
                 create("raw", (count,), "float32")
-        log.add("created")
+        done.add("created")
     return zarr.open_group(folder / "pool.zarr", mode="r+")
 
 
 def _choose(
     images: list[Labelled], settings: ProbabilitiesSettings, index: int, rng: np.random.Generator
-) -> tuple[int, Window]:
+) -> tuple[Labelled, Window]:
     """A random patch; three of four contain foreground if a few tries find one."""
     area = np.array([np.prod(image.raw.spatial_shape, dtype=float) for image in images])
     for _ in range(_TRIES):
@@ -131,10 +125,10 @@ def _choose(
         window = random_window(images[number].raw.spatial_shape, settings.patch, rng)
         if index % 4 == 0 or images[number].classes(window).any():
             break
-    return number, window
+    return images[number], window
 
 
-def _fill(
+def _fill_maps(
     part: Any,
     index: int,
     image: Labelled,
@@ -157,9 +151,15 @@ def _fill(
             if own == level:
                 p = predict_features(forest, features)[1:]
                 part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
-    labels = image.labels.read(window)
-    part["classes"][index] = image.classes(window)
-    part["boundaries"][index] = find_boundaries(labels.astype(np.int64), mode="thick")
+
+
+def _fill_targets(arrays: Any, index: int, image: Labelled, window: Window, n_classes: int) -> None:
+    """The class of each pixel, and for each foreground class the boundaries of its own instances."""
+    labels, classes = image.labels.read(window).astype(np.int64), image.classes(window)
+    arrays["classes"][index] = classes
+    for number in range(1, n_classes):
+        own = np.where(classes == number, labels, 0)
+        arrays["boundaries"][index, number - 1] = find_boundaries(own, mode="thick")
 
 
 def _flush(folder: Path, index: int) -> None:
@@ -168,19 +168,3 @@ def _flush(folder: Path, index: int) -> None:
         if (chunk := array / "c" / str(index)).exists():
             sync(chunk)
             sync_folder(chunk.parent)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and standard deviation of an image."""
-
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, raw: np.ndarray) -> Self:
-        return cls(float(raw.mean()), max(float(raw.std()), 1e-6))
-
-    def standardised(self, raw: np.ndarray) -> np.ndarray:
-        """A part of the image, shifted and scaled so that the whole has mean 0 and deviation 1; float32."""
-        return ((raw - self.mean) / self.deviation).astype(np.float32)

@@ -1,7 +1,9 @@
-"""The report of an adaptation: `report.html` and `panels.png` in the run's folder."""
+"""Stage *report*: the adaptation as one page, `report.html`, and `panels.png`."""
 
 import csv
 import platform
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +11,51 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shallow2deep.settings import AdaptConfig, dump_yaml
-from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
+from shallow2deep.evaluation.pictures import save_panel
+from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
+from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
-from shallow2deep.inputs.results import ENHANCED, FOREST, candidate_names, foreground_maps, made
-from shallow2deep.stages.prediction import CHOICE, PLACES, PREDICTION, dice_of, disagreement_path
-from shallow2deep.runs.engine import MINUTES
-from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.models import load_enhancer
-from shallow2deep.inputs.target import Target, open_target
+from shallow2deep.runs.engine import MINUTES, Stage, after
+from shallow2deep.runs.job import Job
+from shallow2deep.settings import AdaptConfig, dump_yaml
+from shallow2deep.stages.prediction import CHOICE, PLACES, PREDICTION, disagreement_path
 from shallow2deep.version import VERSION
 
+REPORT, PAGE, PANELS = "report", "report.html", "panels.png"
 _ROWS = 10  # places that are listed
 _MAX_SIDE = 640  # pixels of a picture in a panel
 
 
-def write_report(run: Path, config: AdaptConfig, trust: bool = False) -> Path:
+def report_stage(
+    config: AdaptConfig, target: Target, candidates: Sequence[Stage], prediction: Stage
+) -> Stage:
+    """Settings that decide nothing, which the page shows as well, make it anew, too."""
+    settings = {"page": config.model_dump(mode="json"), "metadata": dict(target.enhancer.spec.metadata)}
+    work = partial(write_report, config, target, [stage.name for stage in candidates])
+    return Stage(REPORT, settings, after(prediction), work, shown=(PAGE, PANELS))
+
+
+def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str], job: Job) -> None:
     """Collects what the finished stages have left and writes the page."""
-    target = open_target(config, trust)
+    run = job.run
     choice = read_json(run / PREDICTION / CHOICE)
-    names = made(run, candidate_names(config))
+    names = made(run, candidates)
     with (run / PREDICTION / PLACES).open(newline="") as file:
         places = [tuple(row) for row in csv.reader(file)][1:]
-    planes = _chosen_planes(run, names, choice["recommended"], target, config)
+    planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
-        run / "panels.png",
-        [_row(run, names, target, config, *plane) for _, plane in planes],
+        job.folder / PANELS,
+        [_row(run, names, plane) for _, plane in planes],
         [word for word, _ in planes],
     )
     most = choice["most_disagreement"]
     worst = next(image for image in target.images if image.name == most["image"])
-    plane = f", z {most['z']}" if worst.stacked else ""
+    where = f", z {most['z']}" if worst.stacked else ""
     curves = {name: found for name in names if (found := _losses(run / name / "tensorboard"))}
     report = Report(
         title=f"Adaptation: {', '.join(config.classes[1:])}",
-        subtitle=f"{len(target.raws)} images, {choice['used_pixels']} stroke pixels to learn from and "
+        subtitle=f"{len(target.planes)} images, {choice['used_pixels']} stroke pixels to learn from and "
         f"{choice['held_out_pixels']} held out ({_strokes_text(choice, config)}), seed {config.seed}",
         recommended=choice["recommended"],
         reason=choice["reason"],
@@ -54,17 +65,17 @@ def write_report(run: Path, config: AdaptConfig, trust: bool = False) -> Path:
         "difference between any two results.",
         places=places[:_ROWS],
         disagreement=disagreement_path(run / PREDICTION, worst).read_bytes(),
-        disagreement_note=f"Disagreement in {worst.name}{plane}: dark, none; bright, most. The full "
+        disagreement_note=f"Disagreement in {worst.name}{where}: dark, none; bright, most. The full "
         f"list is in {PREDICTION}/{PLACES}.",
         curves=curves_picture(curves) if curves else None,
-        made_with=_made_with(run, config, target),
+        made_with=_made_with(config, target),
         settings=dump_yaml(config),
     )
-    return save_report(run / "report.html", report)
+    save_report(job.folder / PAGE, report)
 
 
 def _measure(target: Target) -> str:
-    return "the recommended result's Dice on the labels" if target.labels else "how far the results agree"
+    return "the recommended result's Dice on the labels" if target.has_labels else "how far the results agree"
 
 
 def _strokes_text(choice: dict[str, Any], config: AdaptConfig) -> str:
@@ -111,48 +122,35 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
     return "–" if low is None else f"{_number(low, sign)} to {_number(high, sign)}"
 
 
-def _chosen_planes(
-    run: Path, names: list[str], recommended: str, target: Target, config: AdaptConfig
-) -> list[tuple[str, tuple[Image, int]]]:
+def _chosen_planes(found: Sequence[dict[str, Any]], target: Target) -> list[tuple[str, Plane]]:
     """The best, median and worst planes: by the recommended result's Dice, or by how far results agree."""
-    found: list[tuple[float, tuple[Image, int]]] = []
-    for image in target.images:
-        maps = {name: foreground_maps(run, name, image, len(config.classes)) for name in names}
-        for z in range(len(image.parts)):
-            if target.labels:
-                quality = dice_of([maps[recommended][z]], [target.labels[len(found)].read()]) or 0.0
-            else:
-                quality = -float(np.std([m[z] for m in maps.values()], axis=0).mean())
-            found.append((quality, (image, z)))
-    order = sorted(range(len(found)), key=lambda i: -found[i][0])
+    quality = [(one["dice"] or 0.0) if target.has_labels else -one["differing"] for one in found]
+    order = sorted(range(len(found)), key=lambda i: -quality[i])
     chosen = dict.fromkeys([order[0], order[len(order) // 2], order[-1]])
-    ends = ("best", "worst") if target.labels else ("most alike", "least alike")
+    ends = ("best", "worst") if target.has_labels else ("most alike", "least alike")
     words = {1: [""], 2: list(ends), 3: [ends[0], "median", ends[1]]}[len(chosen)]
-    if target.labels:
-        words = [f"{word} (Dice {found[i][0]:.2f})".strip() for word, i in zip(words, chosen, strict=True)]
-    return [(word, found[i][1]) for word, i in zip(words, chosen, strict=True)]
+    if target.has_labels:
+        words = [f"{word} (Dice {quality[i]:.2f})".strip() for word, i in zip(words, chosen, strict=True)]
+    return [(word, target.planes[i]) for word, i in zip(words, chosen, strict=True)]
 
 
-def _row(
-    run: Path, names: list[str], target: Target, config: AdaptConfig, image: Image, z: int
-) -> dict[str, np.ndarray]:
+def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]:
     """raw | strokes | forest | enhanced | others | difference of one plane, its middle if it is large."""
-    number = sum(len(other.parts) for other in target.images[: target.images.index(image)]) + z
-    strokes = target.strokes[number] + target.held_out[number]
+    strokes = plane.strokes + plane.held_out
 
-    def view(plane: np.ndarray) -> np.ndarray:
-        starts = [max(0, (n - _MAX_SIDE) // 2) for n in plane.shape]
-        return plane[tuple(slice(s, s + _MAX_SIDE) for s in starts)]
+    def view(image: np.ndarray) -> np.ndarray:
+        starts = [max(0, (n - _MAX_SIDE) // 2) for n in image.shape]
+        return image[tuple(slice(s, s + _MAX_SIDE) for s in starts)]
 
-    raw = image.parts[z].read()
+    raw = plane.raw.read()
     row = {"raw": view(raw.mean(0) if raw.ndim == 3 else raw)}
     if view(strokes).any():
         row["strokes"] = view(strokes)
-    maps = {n: view(foreground_maps(run, n, image, len(config.classes))[z].max(0)) for n in names}
+    maps = {name: view(foreground_maps(run / name, plane.image)[plane.z].max(0)) for name in names}
     titles = {FOREST: "forest", ENHANCED: "enhanced"}
     row |= {titles.get(name, name): p for name, p in maps.items()}
-    if target.labels:
-        row["labels"] = (view(target.labels[number].read()) > 0).astype(np.float32)
+    if plane.labels is not None:
+        row["labels"] = (view(plane.labels.read()) > 0).astype(np.float32)
     return row | {"difference": np.ptp(list(maps.values()), axis=0)}
 
 
@@ -166,8 +164,8 @@ def _losses(folder: Path) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in events.Scalars("training/loss")]
 
 
-def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str, str]]:
-    record = load_enhancer(run / ENHANCED, target.trust)[1].record
+def _made_with(config: AdaptConfig, target: Target) -> list[tuple[str, str]]:
+    said = target.enhancer.spec.metadata
     rows = [
         ("shallow2deep", VERSION),
         ("Python, numpy, torch", f"{platform.python_version()}, {np.__version__}, {torch.__version__}"),
@@ -177,8 +175,8 @@ def _made_with(run: Path, config: AdaptConfig, target: Target) -> list[tuple[str
         ("enhancer", config.enhancer),
     ]
     for name, key in (("name", "name"), ("data's licences", "data_licences")):
-        if record.get(key):
-            value = record[key]
+        if said.get(key):
+            value = said[key]
             rows.append(
                 (f"enhancer's {name}", value if isinstance(value, str) else "; ".join(map(str, value)))
             )

@@ -1,13 +1,25 @@
-"""Networks for the target's raw: stage *segmentor* in its variants, and the baselines beside it."""
+"""Stage *segmentor* in its variants: a network for the target's raw; and the baselines' networks."""
 
-import platform
 import shutil
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from shallow2deep.errors import InputError
+from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inputs.results import SKIPPED, save_map
+from shallow2deep.inputs.target import Target
+from shallow2deep.io.known import Known
+from shallow2deep.networks.devices import choose_device
+from shallow2deep.networks.model import ModelSpec, load_model, save_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import of_foreground
+from shallow2deep.progress import safely
+from shallow2deep.runs.engine import Stage, after
+from shallow2deep.runs.job import Job
+from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import (
     AdaptConfig,
     OptimisationSettings,
@@ -15,35 +27,14 @@ from shallow2deep.settings import (
     TrainingSettings,
     Variant,
 )
-from shallow2deep.errors import InputError, SettingsError
-from shallow2deep.io.atomic import sha256
-from shallow2deep.networks.model import ModelSpec, load_model, save_model
-from shallow2deep.networks.unet import UNet
-from shallow2deep.progress import progress_bar
-from shallow2deep.seeding import integer_seed
-from shallow2deep.inputs.results import SKIPPED, SOURCE_NET, predict_raw
-from shallow2deep.runs.engine import Stage, after, check_stop, stop_requested
-from shallow2deep.inputs.images import save_map
-from shallow2deep.inputs.models import load_enhancer
-from shallow2deep.stages.pseudo_labels import moments_of
-from shallow2deep.inputs.target import Target
-from shallow2deep.networks.devices import choose_device
-from shallow2deep.training.loop import Stopped, train
+from shallow2deep.stages.training import built, require_whole_steps, versions
+from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation
-from shallow2deep.version import VERSION
-
-_NO_RESULT = {"workers", "device", "checkpoint_every", "variants", "rounds", "confidence", "weights"}
-_SHARED = set(OptimisationSettings.model_fields)
 
 
 def network_stage(
-    name: str,
-    config: AdaptConfig,
-    target: Target,
-    pool: Stage,
-    run: Path,
-    variant: Variant | None = None,
+    name: str, config: AdaptConfig, target: Target, pool: Stage, known: Known, variant: Variant | None = None
 ) -> Stage:
     """Trains a network on a pool and predicts all images with it.
 
@@ -54,137 +45,95 @@ def network_stage(
         variant: of the segmentor; a baseline has none, and starts from scratch.
     """
     settings = config.segmentor or SegmentorSettings()
-    training = TrainingSettings(**settings.model_dump(include=_SHARED), validate_every=settings.steps)
-    outputs = tuple(config.classes[1:])
-    step = settings.network.stem * 2**settings.network.depth
-    if any(n % step for n in settings.patch):
-        raise SettingsError(
-            f"segmentor.patch {settings.patch} does not divide by {step}, as this network needs"
-        )
-    device = choose_device(settings.device)
-    channels = target.spec.channels
-    start = _start(settings, len(outputs), channels) if variant else None
-
-    def work(folder: Path) -> None:
-        if (run / pool.name / SKIPPED).exists():
-            shutil.copyfile(run / pool.name / SKIPPED, folder / SKIPPED)
-            return
-        moments = moments_of(target)
-        spec = ModelSpec(
-            kind="segmentor",
-            outputs=outputs,
-            features=settings.network.features,
-            depth=settings.network.depth,
-            stem=settings.network.stem,
-            in_channels=channels,
-            voxel_size=target.images[0].voxel_size,
-            normalisation=(moments.mean, moments.deviation),
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(integer_seed(config.seed, f"{name} weights"))
-            network = spec.build()
-        if start is not None:
-            network.load_state_dict(start[0].state_dict())
-        place = run / pool.name / "pool.zarr"
-        count = settings.steps * settings.batch
-        samples = TargetSamples(place, settings.patch, channels, settings.augment, count, config.seed, name)
-        validation = TargetValidation(place, settings.patch, channels)
-        objective = FromPseudoLabels(
-            network, settings, variant or "plain", integer_seed(config.seed, f"{name} noise")
-        )
-        try:
-            result = train(network, samples, validation, training, folder, outputs, objective, stop_requested)
-        except Stopped:
-            check_stop()
-            raise
-        record = {
-            **(_teacher(target) if variant else {}),
-            "features": target.spec.to_dict(),
-            "shallow2deep": VERSION,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "variant": variant,
-            "training": result,
-        }
-        save_model(folder, network, replace(spec, record=record))
-        _predict_all(folder, *load_model(folder), target, device)
-
-    plain = {
-        "seed": config.seed,
-        "classes": config.classes,
-        "variant": variant,
-        **settings.model_dump(mode="json", exclude=_NO_RESULT),
-    }
+    choose_device(settings.device)
+    spec = ModelSpec.of(
+        "segmentor",
+        of_foreground(config.classes[1:]),
+        settings.network,
+        config.ndim,
+        in_channels=target.spec.channels,
+        voxel_size=target.images[0].voxel_size,
+    )
+    require_whole_steps("segmentor.patch", settings.patch, spec)
+    deciding = {"seed": config.seed, "classes": config.classes, "variant": variant, **settings.deciding()}
     inputs = after(pool)
+    start = Path(settings.weights) if variant and settings.weights else None
     if start is not None:
-        inputs["weights"] = start[1]
-    return Stage(name, plain, inputs, work)
+        _check_start(start, spec)
+        inputs["weights"] = known.sha256(start / "weights.safetensors")
+    work = partial(train_segmentor, spec, config, target, pool.name, variant, start)
+    return Stage(name, deciding, inputs, work, _taught_by(target) if variant else {})
 
 
-def _teacher(target: Target) -> dict[str, Any]:
+def train_segmentor(
+    spec: ModelSpec,
+    config: AdaptConfig,
+    target: Target,
+    pool: str,
+    variant: Variant | None,
+    start: Path | None,
+    job: Job,
+) -> None:
+    """Trains the network of `spec`, saves it, and predicts the target's images."""
+    if (job.run / pool / SKIPPED).exists():
+        shutil.copyfile(job.run / pool / SKIPPED, job.folder / SKIPPED)
+        return
+    settings, name, moments = config.segmentor or SegmentorSettings(), job.folder.name, target.moments
+    network = built(spec, config.seed, name)
+    if start is not None:
+        network.load_state_dict(load_model(start)[0].state_dict())
+    place, channels = job.run / pool / "pool.zarr", spec.in_channels
+    count = settings.steps * settings.batch
+    samples = TargetSamples(place, settings.patch, channels, settings.augment, count, config.seed, name)
+    validation = TargetValidation(place, settings.patch, channels)
+    seed = integer_seed(config.seed, f"{name} noise")
+    objective = FromPseudoLabels(network, settings, variant or "plain", seed)
+    shared = settings.model_dump(include=set(OptimisationSettings.model_fields))
+    training = TrainingSettings(**shared, validate_every=settings.steps)
+    result = train(network, samples, validation, training, job.folder, spec.outputs, objective, job)
+    record = {
+        "features": target.spec.to_dict(),
+        "variant": variant,
+        "training": result,
+        "versions": versions(),
+    }
+    trained = spec.with_record(record).normalised_by(moments.mean, moments.deviation)
+    save_model(job.folder, network, trained)
+    predict_all(job, *load_model(job.folder), target, choose_device(settings.device))
+
+
+def _taught_by(target: Target) -> dict[str, Any]:
     """What a segmentor has from its enhancer: the terms of the data that taught it hold for both."""
-    record = load_enhancer(target.enhancer, target.trust)[1].record
+    said = target.enhancer.spec.metadata
     return {
-        "enhancer": record.get("name", "not named"),
-        "data_licences": list(record.get("data_licences", [])),
+        "enhancer": said.get("name", "not named"),
+        "data_licences": list(said.get("data_licences", [])),
     }
 
 
-def source_net_stage(config: AdaptConfig, target: Target) -> Stage:
-    """The source's network, as it is, on the target's raw."""
-    folder = target.enhancer.parent / SOURCE_NET
-    if not (folder / "model.json").is_file():
-        raise InputError(
-            f"{folder}: no source net here; train it by s2d enhancer-train --with-source-net, or leave out "
-            "compare.source_net"
-        )
-    network, spec = load_model(folder)
-    if len(spec.outputs) != len(config.classes) - 1:
-        raise InputError(
-            f"{folder} tells {len(spec.outputs)} class apart from background but there are "
-            f"{len(config.classes) - 1}; leave out compare.source_net"
-        )
-    if target.spec.channels != spec.in_channels:
-        raise InputError(
-            f"{folder} takes grey images but these have {target.spec.channels} channels; leave out "
-            "compare.source_net"
-        )
-    device = choose_device(config.enhanced.device)
-    fingerprint = " ".join(sha256(folder / name) for name in ("model.json", "weights.safetensors"))
-
-    def work(own: Path) -> None:
-        _predict_all(own, network, spec, target, device)
-        save_model(own, network, spec)
-
-    return Stage(SOURCE_NET, {}, target.fingerprints | {"source_net": fingerprint}, work)
-
-
-def _predict_all(folder: Path, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
-    for image in progress_bar(target.images, desc=f"{folder.name} maps"):
-        check_stop()
+def predict_all(job: Job, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
+    """The network's maps of all images."""
+    for image in safely(target.images, f"{job.folder.name} maps", job):
         p = image.join(predict_raw(network, spec, part.read(), device) for part in image.parts)
-        save_map(folder, image, p, spec.outputs)
+        save_map(job.folder, image, p, spec.outputs)
 
 
-def _start(settings: SegmentorSettings, n_outputs: int, channels: int) -> tuple[UNet, str] | None:
-    """The network to start from, and its fingerprint."""
-    if settings.weights is None:
-        return None
-    folder = Path(settings.weights)
-    network, spec = load_model(folder)
-    if spec.kind == "enhancer":
+def _check_start(folder: Path, spec: ModelSpec) -> None:
+    """Whether a network of `spec` can start from the one in a folder.
+
+    Raises:
+        InputError: it is of another kind or of other sizes.
+    """
+    _, other = load_model(folder)
+    if other.kind == "enhancer":
         raise InputError(f"{folder} is an enhancer, which takes maps; give a segmentor or source net")
-    own = settings.network
-    if (spec.features, spec.depth, spec.stem, len(spec.outputs), spec.in_channels) != (
-        own.features,
-        own.depth,
-        own.stem,
-        n_outputs,
-        channels,
-    ):
+
+    def sizes(one: ModelSpec) -> tuple[object, ...]:
+        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels
+
+    if sizes(other) != sizes(spec):
         raise InputError(
-            f"{folder} has features {spec.features}, depth {spec.depth}, stem {spec.stem}, "
-            f"{len(spec.outputs)} outputs and {spec.in_channels} channels, other than segmentor.network and "
-            "the raw; set the same there"
+            f"{folder} has features {other.features}, {len(other.strides)} poolings, stem {other.stem}, "
+            f"{len(other.outputs)} outputs and {other.in_channels} channels, other than segmentor.network "
+            "and the raw; set the same there"
         )
-    return network, sha256(folder / "weights.safetensors")

@@ -4,19 +4,24 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
+import imageio.v3 as iio
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from shallow2deep.settings import TrainingSettings
-from shallow2deep.progress import progress_bar
-from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
+from shallow2deep.errors import NotFiniteError
+from shallow2deep.io.atomic import atomic_path
 from shallow2deep.networks.devices import choose_device, use_bfloat16
+from shallow2deep.outputs import Output
+from shallow2deep.progress import Bar, Watch
+from shallow2deep.settings import TrainingSettings
+from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -32,19 +37,15 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
 
-class Stopped(Exception):
-    """The caller asked to stop; a checkpoint has been written."""
-
-
 def train(
     network: nn.Module,
     training: Samples,
     validation: Samples,
     settings: TrainingSettings,
     folder: Path,
-    outputs: tuple[str, ...],
+    outputs: Sequence[Output],
     objective: Objective,
-    should_stop: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
@@ -53,58 +54,61 @@ def train(
         validation: scored every `validate_every` steps, on its targets' first channels.
         objective: what is minimised.
         folder: gets `checkpoints/` and `tensorboard/`; a checkpoint found there is gone on from.
-        should_stop: asked after each step.
+        watch: told after each step, and asked; a checkpoint is written before the work pauses or ends.
 
     Returns:
         `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs) and the `history` of scores.
 
     Raises:
-        Stopped: after writing a checkpoint, when `should_stop` says so.
+        NotFiniteError: loss or weights became NaN or infinite; the last good checkpoint stays.
+        Whatever `watch.check` raises.
     """
+    watch = watch or Bar()
     device = choose_device(settings.device)
     bfloat16 = use_bfloat16(settings.precision, device)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = torch.channels_last_3d if len(settings.patch) == 3 else torch.channels_last
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
     state = _TrainingState(network, settings, objective)
     state.restore(folder / "checkpoints")
-    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)
 
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits: Tensor = model(inputs.to(device).contiguous(memory_format=torch.channels_last))
+            logits: Tensor = model(inputs.to(device).contiguous(memory_format=layout))
         return logits.float()
 
-    bar = progress_bar(total=settings.steps, initial=state.step, desc="training", unit="step")
     waited, started = 0.0, time.monotonic()
-
     batches = _batches(training, settings, state.step)
-    while state.step < settings.steps and not state.is_exhausted():
-        asked = time.monotonic()
-        inputs, targets = next(batches)
-        waited += time.monotonic() - asked
-        network.train()
-        loss = objective.loss(network, forward, inputs.to(device), targets.to(device))
-        state.update(loss)
-        objective.after_step(network)
-        bar.update()
-        bar.set_postfix(loss=f"{loss.item():.3f}", best=f"{state.best_score:.3f}", refresh=False)
-        writer.add_scalar("training/loss", loss.item(), state.step)
-        writer.add_scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
+    with closing(SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)) as writer:
+        while state.step < settings.steps and not state.is_exhausted():
+            asked = time.monotonic()
+            inputs, targets = next(batches)
+            waited += time.monotonic() - asked
+            network.train()
+            loss = objective.loss(network, forward, inputs.to(device), targets.to(device))
+            value = loss.item()
+            state.require(math.isfinite(value), f"the loss became {value}")
+            state.update(loss)
+            objective.after_step(network)
+            watch.progress("training", state.step, settings.steps, loss=value, **state.best)
+            writer.add_scalar("training/loss", value, state.step)
+            writer.add_scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
 
-        if state.step % settings.validate_every == 0 or state.step == settings.steps:
-            scores, picture = _validate(network, validation, settings, device, bfloat16)
-            for name, score in zip(outputs, scores, strict=True):
-                writer.add_scalar(f"validation/dice_{name}", score, state.step)
-            writer.add_image("validation/input_truth_prediction", picture, state.step)
-            state.note_score(sum(scores) / len(scores))
-        stop = should_stop()
-        if stop or state.step % settings.checkpoint_every == 0:
-            state.save(folder / "checkpoints")
-        if stop:
-            writer.close()
-            bar.close()
-            raise Stopped
-    bar.close()
-    writer.close()
+            due = state.step % settings.validate_every == 0 or state.step == settings.steps
+            stop = watch.asks()
+            save = stop or state.step % settings.checkpoint_every == 0
+            if due or save:
+                state.require(_is_finite(network), "weights became NaN or infinite")
+            if due:
+                scores, picture = _validate(network, validation, settings, device, bfloat16)
+                for output, score in zip(outputs, scores, strict=True):
+                    writer.add_scalar(f"validation/dice_{output.title}", score, state.step)
+                writer.add_image("validation/input_truth_prediction", picture, state.step)
+                _save_picture(folder / "tensorboard" / "validation.png", picture, watch)
+                state.note_score(sum(scores) / len(scores))
+            if save:
+                state.save(folder / "checkpoints")
+            if stop:
+                watch.check()
     elapsed = max(time.monotonic() - started, 1e-9)
     log.info(
         "trained to step %d; %.1f %% of the time waiting for samples", state.step, 100 * waited / elapsed
@@ -116,6 +120,16 @@ def train(
         "best_score": round(state.best_score, 6),
         "history": state.history,
     }
+
+
+def _is_finite(network: nn.Module) -> bool:
+    return all(bool(t.isfinite().all()) for t in network.state_dict().values())
+
+
+def _save_picture(path: Path, picture: Tensor, watch: Watch) -> None:
+    with atomic_path(path) as temporary:
+        iio.imwrite(temporary, (picture.clamp(0, 1) * 255).byte().movedim(0, -1).squeeze(-1).numpy())
+    watch.picture("input, truth and prediction of a validation sample", path)
 
 
 _PARTS = ("network", "optimizer", "scheduler", "objective")
@@ -138,6 +152,19 @@ class _TrainingState:
         else:
             self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimizer, mode="max", factor=0.2, patience=3
+            )
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The best score, once there is one."""
+        return {"best": self.best_score} if self.history else {}
+
+    def require(self, good: bool, problem: str) -> None:
+        """Raises NotFiniteError where something is not good."""
+        if not good:
+            raise NotFiniteError(
+                f"{problem} at step {self.step + 1} of training; lower learning_rate, which is "
+                f"{self.settings.learning_rate:g}, or check raw and labels"
             )
 
     def update(self, loss: Tensor) -> None:
@@ -218,6 +245,10 @@ def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterato
     )
 
 
+def _middle_plane(image: Tensor) -> Tensor:
+    return image if image.ndim == 2 else image[len(image) // 2]
+
+
 def _validate(
     network: nn.Module, samples: Samples, settings: TrainingSettings, device: torch.device, bfloat16: bool
 ) -> tuple[list[float], Tensor]:
@@ -232,7 +263,7 @@ def _validate(
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             p = torch.sigmoid(network(inputs.to(device)).float()).cpu()
         if picture is None:
-            first = torch.cat([inputs[0, 0], targets[0, 0].float(), p[0, 0]], -1)
+            first = torch.cat([_middle_plane(t[0, 0].float()) for t in (inputs, targets, p)], -1)
             picture = (first - first.min()) / (first.max() - first.min()).clamp(min=1e-6)
         axes = [0, *range(2, p.ndim)]
         overlap = overlap + ((p > 0.5) & (targets > 0)).sum(axes)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import logsigmoid
 
-from shallow2deep.settings import SegmentorSettings, Variant
 from shallow2deep.networks.losses import Loss
+from shallow2deep.settings import SegmentorSettings, Variant
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
@@ -166,7 +166,7 @@ def stroke_loss(logits: Tensor, strokes: Tensor) -> Tensor:
 def share_divergence(logits: Tensor, pseudo: Tensor, weight: Tensor) -> Tensor:
     """KL divergence of the predicted share of each foreground class from that of the pseudo-labels."""
     counted = weight.sum().clamp(min=1e-6)
-    axes = (0, 2, 3)
+    axes = (0, *range(2, logits.ndim))
     wanted = ((pseudo * weight).sum(axes) / counted).clamp(1e-4, 1 - 1e-4)
     found = ((torch.sigmoid(logits) * weight).sum(axes) / counted).clamp(1e-4, 1 - 1e-4)
     return (wanted * (wanted / found).log() + (1 - wanted) * ((1 - wanted) / (1 - found)).log()).mean()

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 import zarr
 
-from shallow2deep.settings import AugmentSettings
+from shallow2deep.outputs import BOUNDARY, FOREGROUND, Output
 from shallow2deep.seeding import generator
+from shallow2deep.settings import AugmentSettings
 from shallow2deep.training.augment import augment, augment_raw
 from shallow2deep.training.loop import Sample
 
@@ -19,16 +20,17 @@ from shallow2deep.training.loop import Sample
 class _Pool:
     """A part of the pool.
 
-    Its arrays: `maps` uint8 `(n, forests, C - 1, *patch)`; `classes`, `boundaries` and `raw` `(n, *patch)`.
+    Its arrays: `maps` uint8 `(n, forests, C - 1, *patch)`, `boundaries` `(n, C - 1, *patch)`, `classes` and
+    `raw` `(n, *patch)`.
 
     Attributes:
-        outputs: how many targets: 1 the class itself, 2 also its boundary.
+        roles: what the targets are of a class.
         inputs: "maps" or "raw".
     """
 
     path: Path
     part: str
-    outputs: int
+    roles: tuple[Output, ...]
     inputs: str
 
     @cached_property
@@ -37,12 +39,12 @@ class _Pool:
         return dict(group.arrays())
 
     def targets(self, index: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
-        """uint8 `(outputs, *window)` for class `number`."""
-        member = self.arrays["classes"][(index, *window)] == number
-        targets = [member]
-        if self.outputs > 1:
-            targets.append(self.arrays["boundaries"][(index, *window)] > 0)
-        return np.stack(targets).astype(np.uint8)
+        """uint8 `(roles, *window)` for class `number`."""
+        found = {
+            FOREGROUND: lambda: self.arrays["classes"][(index, *window)] == number,
+            BOUNDARY: lambda: self.arrays["boundaries"][(index, number - 1, *window)] > 0,
+        }
+        return np.stack([found[role.role]() for role in self.roles]).astype(np.uint8)
 
     def image(self, index: int, forest: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
         """float32 `(*window)`: the map of class `number`, or raw."""
@@ -85,9 +87,9 @@ class TrainingSamples(_Pool):
 
 @dataclass(frozen=True)
 class ValidationSamples(_Pool):
-    """Every patch and class once, unchanged, each with another forest; cut to a multiple of `step`."""
+    """Every patch and class once, unchanged, each with another forest; cut to multiples of `step`."""
 
-    step: int
+    step: tuple[int, ...]
 
     def __len__(self) -> int:
         return int(self.arrays["maps"].shape[0] * self.arrays["maps"].shape[2])
@@ -95,7 +97,7 @@ class ValidationSamples(_Pool):
     def __getitem__(self, index: int) -> Sample:
         _, forests, classes, *shape = self.arrays["maps"].shape
         patch, number = divmod(index, classes)
-        window = tuple(slice(0, n // self.step * self.step) for n in shape)
+        window = tuple(slice(0, n // step * step) for n, step in zip(shape, self.step, strict=True))
         image = self.image(patch, patch % forests, number + 1, window)
         targets = self.targets(patch, number + 1, window)
         return torch.from_numpy(image)[None], torch.from_numpy(targets)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import zarr
 
-from shallow2deep.settings import AugmentSettings
 from shallow2deep.seeding import generator
+from shallow2deep.settings import AugmentSettings
 from shallow2deep.training.augment import augment_raw
 from shallow2deep.training.loop import Sample
 

@@ -10,7 +10,7 @@ import zarr
 
 from shallow2deep.errors import InputError
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.io.write import write_probabilities
+from shallow2deep.io.map_files import write_probabilities
 
 SHAPES = [(2, 20, 30), (2, 5, 20, 30), (1, 1, 20, 30), (1, 20, 30)]
 

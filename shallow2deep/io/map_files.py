@@ -1,4 +1,4 @@
-"""Probability maps into files that ilastik, ImageJ, napari and others open."""
+"""Probability maps into files that ilastik, ImageJ, napari and others open, and what their channels tell."""
 
 import json
 from collections.abc import Sequence
@@ -10,18 +10,21 @@ import numpy as np
 import tifffile
 import zarr
 
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, NotFiniteError
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.formats import split_name
+from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
+from shallow2deep.outputs import Output
 
+OUTPUTS = "outputs"  # the name of the attribute with what each channel tells
 ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff")
 _ZLIB: dict[str, Any] = {"id": "zlib", "level": 1}
 _IMAGEJ_LIMIT = 2**32 - 2**25  # offsets have 32 bits; some room is for the headers
 
 
 def write_probabilities(
-    path: str | Path, p: np.ndarray, channels: Sequence[str], voxel_size: Sequence[float] | None = None
+    path: str | Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: Sequence[float] | None = None
 ) -> Path:
     """Writes probabilities, whole or not at all, and the same bytes every time.
 
@@ -29,7 +32,7 @@ def write_probabilities(
         path: ends in .h5 or .hdf5 (with `:key` if the dataset is not to be called `exported_data`), in .zarr
             for OME-Zarr 0.4, or in .tif or .tiff for an ImageJ hyperstack.
         p: float32 `(C, y, x)` or `(C, z, y, x)`.
-        channels: the name of each channel.
+        outputs: what each channel tells; stored with the map, see `read_outputs`.
         voxel_size: nm along each spatial axis.
 
     Returns:
@@ -37,6 +40,7 @@ def write_probabilities(
 
     Raises:
         InputError: an unknown ending, a bad key, or arguments that do not fit each other.
+        NotFiniteError: a probability is NaN or infinite; nothing is written.
     """
     target, key = split_name(str(path))
     suffix = target.suffix.lower()
@@ -45,19 +49,21 @@ def write_probabilities(
     if key and {"", ".", ".."} & set(key.split("/")):
         raise InputError(f"{path}: {key} is no key; give one such as exported_data")
     p = np.asarray(p, np.float32)
-    if p.ndim not in (3, 4) or len(channels) != len(p) or (voxel_size and len(voxel_size) != p.ndim - 1):
+    if p.ndim not in (3, 4) or len(outputs) != len(p) or (voxel_size and len(voxel_size) != p.ndim - 1):
         raise InputError(
-            f"{path}: probabilities of shape {p.shape} with channels {list(channels)} and voxel size "
-            f"{voxel_size} came; give (C, y, x) or (C, z, y, x), C names and one size per spatial axis"
+            f"{path}: probabilities of shape {p.shape} with channels {[o.title for o in outputs]} and voxel "
+            f"size {voxel_size} came; give (C, y, x) or (C, z, y, x), C names and one size per spatial axis"
         )
+    if not np.isfinite(p).all():
+        raise NotFiniteError(f"{path}: the map has values that are NaN or infinite, so it is not written")
     sizes = tuple(float(v) for v in voxel_size) if voxel_size else None
     with atomic_path(target) as temporary:
         if suffix == ".zarr":
-            _write_zarr(temporary, p, channels, sizes, target.stem)
+            _write_zarr(temporary, p, outputs, sizes, target.stem)
         elif suffix in (".tif", ".tiff"):
-            _write_tiff(temporary, p, channels, sizes)
+            _write_tiff(temporary, p, outputs, sizes)
         else:
-            _write_hdf5(temporary, p, channels, sizes, key or "exported_data")
+            _write_hdf5(temporary, p, outputs, sizes, key or "exported_data")
     return target
 
 
@@ -72,7 +78,7 @@ def _chunks(p: np.ndarray) -> tuple[int, ...]:
 
 
 def _write_hdf5(
-    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None, key: str
+    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, key: str
 ) -> None:
     # vigra's form; typeFlags 1 is a channel, 2 a spatial axis
     tags = [
@@ -82,13 +88,14 @@ def _write_hdf5(
         data = file.create_dataset(key, data=p, chunks=_chunks(p), compression="gzip", shuffle=True)
         data.attrs["axistags"] = json.dumps({"axes": tags})
         data.attrs["axes"] = _axes(p)
-        data.attrs["channels"] = json.dumps(list(channels))
+        data.attrs["channels"] = json.dumps([output.title for output in outputs])
+        data.attrs[OUTPUTS] = json.dumps([output.to_dict() for output in outputs])
         if voxel_size:
             data.attrs["voxel_size_nm"] = voxel_size
 
 
 def _write_zarr(
-    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None, name: str
+    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, name: str
 ) -> None:
     unit = {"unit": "nanometer"} if voxel_size else {}
     axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}]
@@ -96,10 +103,13 @@ def _write_zarr(
     scale = [1.0, *(voxel_size or (1.0,) * (p.ndim - 1))]
     datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
     window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
-    labels: list[Any] = [{"label": c, "color": "FFFFFF", "active": True, "window": window} for c in channels]
+    labels: list[Any] = [
+        {"label": output.title, "color": "FFFFFF", "active": True, "window": window} for output in outputs
+    ]
     attributes: dict[str, Any] = {
         "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets}],
         "omero": {"channels": labels},
+        OUTPUTS: [output.to_dict() for output in outputs],
     }
     group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes=attributes)
     array = group.create_array(
@@ -115,7 +125,7 @@ def _write_zarr(
 
 
 def _write_tiff(
-    path: Path, p: np.ndarray, channels: Sequence[str], voxel_size: tuple[float, ...] | None
+    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None
 ) -> None:
     if p.nbytes > _IMAGEJ_LIMIT:
         raise InputError(
@@ -124,8 +134,9 @@ def _write_tiff(
     depth = 1 if p.ndim == 3 else p.shape[1]
     metadata: dict[str, Any] = {
         "axes": "CYX" if p.ndim == 3 else "ZCYX",
-        "Labels": list(channels) * depth,
+        "Labels": [output.title for output in outputs] * depth,
         AXES_KEY: _axes(p),
+        OUTPUTS: json.dumps([output.to_dict() for output in outputs]),
     }
     resolution = None
     if voxel_size:
@@ -134,3 +145,30 @@ def _write_tiff(
         resolution = (1 / x, 1 / y)
     data = p if p.ndim == 3 else np.ascontiguousarray(p.swapaxes(0, 1))
     tifffile.imwrite(path, data, imagej=True, resolution=resolution, metadata=metadata)
+
+
+def read_outputs(name: str | Path) -> tuple[Output, ...] | None:
+    """What each channel tells; None if the file, which may be of another program, does not say.
+
+    Raises:
+        DamagedFileError: it cannot be read.
+    """
+    path, key = split_name(str(name))
+    with reading(path):
+        stored = _attribute(path, key)
+        records = json.loads(stored) if isinstance(stored, str | bytes) else stored
+        return None if records is None else tuple(Output.from_dict(record) for record in records)
+
+
+def _attribute(path: Path, key: str | None) -> Any:
+    match path.suffix.lower():
+        case ".h5" | ".hdf5":
+            with h5py.File(path, "r") as file:
+                node = file[key] if key else next(iter(file.values()))
+                return node.attrs.get(OUTPUTS)
+        case ".zarr":
+            return zarr.open_group(str(path), mode="r").attrs.get(OUTPUTS)
+        case ".tif" | ".tiff":
+            with tifffile.TiffFile(path) as tif:
+                return (tif.imagej_metadata or {}).get(OUTPUTS)
+    return None

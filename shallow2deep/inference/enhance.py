@@ -1,0 +1,96 @@
+"""A forest's maps through an enhancer, at several scales."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
+from shallow2deep.outputs import FOREGROUND, Output
+from shallow2deep.settings import EnhancedSettings
+
+
+@dataclass(frozen=True)
+class Enhancer:
+    """An enhancer's network, and how it is applied.
+
+    Attributes:
+        network: gives logits, and has `step` and `halo` as `UNet` has.
+        roles: what each of its outputs tells of the class whose map it is given.
+    """
+
+    network: nn.Module
+    roles: tuple[Output, ...]
+    settings: EnhancedSettings = field(default_factory=EnhancedSettings)
+    device: torch.device | str = "cpu"
+
+    def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
+        """The channels of the enhanced map: each class but the first, behind its boundary."""
+        return tuple(self.roles[n].of(name) for name in classes[1:] for n in self._order)
+
+    @property
+    def _order(self) -> list[int]:
+        """The network's outputs, the foreground last."""
+        last_first = range(len(self.roles))[::-1]
+        return sorted(last_first, key=lambda n: self.roles[n].role == FOREGROUND)
+
+    def predictor(self) -> NetworkPredictor:
+        """The network from one class's map to its outputs, block by block at scale 1."""
+        return NetworkPredictor(self.network, self.roles, self.device)
+
+    def enhance(self, probabilities: np.ndarray) -> np.ndarray:
+        """Each class but the first through the enhancer, at several scales.
+
+        Which scale fits is not known, as an enhancer has learned how large things are in pixels. A result
+        that agrees with the forest's map is more likely to be of the right one: results are averaged with the
+        squared Dice of the two maps, as they are, as weights.
+
+        Args:
+            probabilities: float32 `(C, y, x)`, or `(C, z, y, x)`, which is enhanced plane by plane.
+
+        Returns:
+            float32 `((C - 1) * roles, [z,] y, x)`, in the order of `outputs`.
+        """
+        if probabilities.ndim > 3:
+            planes = [self.enhance(probabilities[:, z]) for z in range(probabilities.shape[1])]
+            return np.stack(planes, 1)
+        maps = []
+        for p in probabilities[1:]:
+            found = [self.enhance_at_scale(p, scale) for scale in self.settings.scales]
+            maps.append(weighed_mean(found, p))
+        return np.concatenate(maps)
+
+    def enhance_at_scale(self, p: np.ndarray, scale: float) -> np.ndarray:
+        """A class's map `(y, x)`, resized for the enhancer and back; `(roles, y, x)`, the foreground last."""
+        scaled = tuple(max(1, round(n * scale)) for n in p.shape)
+        enhanced = predict_with_network(
+            self.network, _resized(p[None], scaled), self.settings.block, self.device
+        )
+        return _resized(enhanced, p.shape)[self._order]
+
+
+def weighed_mean(found: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
+    """The mean of enhanced maps `(roles, y, x)`, weighed by how well the last role's agrees with `p`."""
+    if len(found) == 1:
+        return found[0]
+    weights = [_agreement(one[-1], p) ** 2 for one in found]
+    return np.average(found, 0, weights).astype(np.float32)
+
+
+def _agreement(p: np.ndarray, q: np.ndarray) -> float:
+    """Dice of two probability maps, without thresholds; 1 if both are empty."""
+    shared, total = (p * q).sum(dtype=np.float64), p.sum(dtype=np.float64) + q.sum(dtype=np.float64)
+    return float((2 * shared + 1) / (total + 1))
+
+
+def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Maps `(K, y, x)` of another size; as they are if they have it."""
+    if p.shape[1:] == size:
+        return p
+    maps = torch.from_numpy(p.copy())[None]
+    return (
+        interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1).numpy()
+    )

@@ -1,0 +1,103 @@
+"""The one loop over the blocks of an image: read with halo, predict, write."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from shallow2deep.blocks import Block, Window, blocks
+from shallow2deep.errors import InputError
+from shallow2deep.inference.predictor import Predictor, Sink, Source
+
+Runner = Callable[[Callable[[Block], None], Iterable[Block]], None]
+"""Calls a function for each block, in any order and in any place where source and sink can be reached."""
+
+
+def one_by_one(work: Callable[[Block], None], items: Iterable[Block]) -> None:
+    """Runs here."""
+    for item in items:
+        work(item)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Runs on several threads of this process: torch and the compiled kernels release Python's lock."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"{self.count} threads were asked for; give 1 or more")
+
+    def __call__(self, work: Callable[[Block], None], items: Iterable[Block]) -> None:
+        with ThreadPoolExecutor(self.count) as pool:
+            for _ in pool.map(work, items):
+                pass
+
+
+def predict_blocks(
+    predictor: Predictor,
+    source: Source,
+    sink: Sink,
+    block: Sequence[int],
+    runner: Runner = one_by_one,
+    wanted: Callable[[Window], bool] = lambda window: True,
+) -> None:
+    """Predicts an image block by block, with the result of the whole image at once.
+
+    Blocks start at multiples of the predictor's step, so that a network's pooling meets the same pixels in
+    every block as in the whole image.
+
+    Args:
+        source: `([C,] *spatial)`.
+        block: pixels per axis that are predicted at a time; rounded up to the predictor's step.
+        wanted: which blocks, by their windows, are predicted at all.
+    """
+    ndim = len(block)
+    size = source.shape[len(source.shape) - ndim :]
+    channels = (slice(None),) * (len(source.shape) - ndim)
+    rounded = [n + -n % step for n, step in zip(size, predictor.step, strict=True)]
+    inner = [n + -n % step for n, step in zip(block, predictor.step, strict=True)]
+    read = _mirrored if predictor.border == "mirror" else _clipped
+
+    def predict(part: Block) -> None:
+        window = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.inner, size, strict=True))
+        if wanted(window):
+            values = predictor(*read(source, channels, part, size, predictor.halo))
+            kept = tuple(slice(0, s.stop - s.start) for s in window)
+            sink.write(window, values[(slice(None), *kept)])
+
+    runner(predict, blocks(rounded, inner, predictor.halo))
+
+
+def _clipped(
+    source: Source, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
+) -> tuple[np.ndarray, Window]:
+    """A block with its halo as far as the image goes, and where in it the inner window is."""
+    return source.read((*channels, *part.outer)), part.local
+
+
+def _mirrored(
+    source: Source, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
+) -> tuple[np.ndarray, Window]:
+    """A block with its whole halo, beyond the border mirrored."""
+    places = [
+        _reflected(np.arange(s.start - h, s.stop + h), n)
+        for s, h, n in zip(part.inner, halo, size, strict=True)
+    ]
+    present = tuple(slice(int(place.min()), int(place.max()) + 1) for place in places)
+    values = source.read((*channels, *present))
+    for axis, (place, s) in enumerate(zip(places, present, strict=True), len(channels)):
+        if len(place) != s.stop - s.start or place[0] != s.start or (np.diff(place) < 0).any():
+            values = values.take(place - s.start, axis)
+    local = tuple(slice(h, h + s.stop - s.start) for h, s in zip(halo, part.inner, strict=True))
+    return values, local
+
+
+def _reflected(index: np.ndarray, size: int) -> np.ndarray:
+    """Positions on an axis that goes on mirrored at both ends, as numpy's mode "reflect"."""
+    if size == 1:
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * size - 2)
+    return np.minimum(index, 2 * size - 2 - index)

@@ -1,0 +1,119 @@
+"""What has to be known of images before work starts, found in one reading and remembered after."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from shallow2deep.inference.moments import Moments
+from shallow2deep.io.known import Known
+from shallow2deep.io.volumes import Volume, check_values
+
+_MANY = 256  # different values of labels
+
+
+@dataclass(frozen=True)
+class RawFacts:
+    """Of raw or of a probability map.
+
+    Attributes:
+        fingerprint: see `Volume.fingerprint`.
+        low, high: of the values, which are finite.
+        sums: number of values, their sum, and the sum of their squares.
+        mean, deviation: as numpy tells them of the whole array.
+    """
+
+    fingerprint: str
+    low: float
+    high: float
+    sums: tuple[int, float, float]
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, volume: Volume, known: Known) -> Self:
+        """Raises InputError for a value that is NaN or infinite."""
+        values = known.fact(volume.file, f"raw {volume.identity}", lambda: _raw_facts(volume))
+        return cls(**{**values, "sums": tuple(values["sums"])})
+
+    @property
+    def moments(self) -> Moments:
+        return Moments.of_facts(self.mean, self.deviation)
+
+
+def _raw_facts(volume: Volume) -> dict[str, Any]:
+    digest = volume.digest()
+    ends: list[float] = []
+    count, total, squares, parts = 0, 0.0, 0.0, 0
+    mean = deviation = 0.0
+    for window, part in volume.slabs():
+        if part.dtype.kind == "f":
+            check_values(volume, window, part)
+        digest.update(volume.portable(part).data)
+        ends += [float(part.min()), float(part.max())]
+        exact = part.astype(np.float64)
+        count, total, squares = count + part.size, total + exact.sum(), squares + (exact * exact).sum()
+        mean, deviation, parts = float(part.mean()), float(part.std()), parts + 1
+    if parts > 1:
+        both = Moments.of_sums([(count, total, squares)])
+        mean, deviation = both.mean, both.deviation
+    return {
+        "fingerprint": digest.hexdigest(),
+        "low": min(ends),
+        "high": max(ends),
+        "sums": [count, float(total), float(squares)],
+        "mean": mean,
+        "deviation": deviation,
+    }
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """Of labels or strokes.
+
+    Attributes:
+        fingerprint: see `Volume.fingerprint`.
+        low, high: of the values.
+        whole: whether all are whole numbers.
+        counts: number of pixels of each value; of some values only, if there are very many.
+    """
+
+    fingerprint: str
+    low: float
+    high: float
+    whole: bool
+    counts: dict[int | float, int]
+
+    @classmethod
+    def of(cls, volume: Volume, known: Known) -> Self:
+        values = known.fact(volume.file, f"labels {volume.identity}", lambda: label_facts(volume))
+        counts = dict(values["counts"])
+        return cls(**{**values, "counts": counts})
+
+
+def label_facts(volume: Volume) -> dict[str, Any]:
+    """The JSON-able fields of `LabelFacts`."""
+    digest = volume.digest()
+    counts: dict[Any, int] = {}
+    whole = True
+    for _, part in volume.slabs():
+        digest.update(volume.portable(part).data)
+        plain = part.astype(np.uint8) if part.dtype.kind == "b" else part
+        values, numbers = np.unique(plain, return_counts=True)
+        whole = whole and (values.dtype.kind != "f" or bool(np.array_equal(values, np.round(values))))
+        for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + number
+    finite = [value for value in counts if value == value]
+    return {
+        "fingerprint": digest.hexdigest(),
+        "low": min(finite, default=0),
+        "high": max(finite, default=0),
+        "whole": whole,
+        "counts": [[value, counts[value]] for value in sorted(finite)[:_MANY]],
+    }
+
+
+def text_fingerprint(*parts: object) -> str:
+    """One for several fingerprints or plain values together."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""What each channel of a map tells: a class and a role, stored with every model and every map."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+BACKGROUND, FOREGROUND, BOUNDARY = "background", "foreground", "boundary"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One channel.
+
+    Attributes:
+        class_name: the class that it tells of; None in the description of an enhancer, which tells of the
+            class whose map it is given.
+        role: "foreground": the probability of the class; "background": likewise, of the class that all others
+            stand out from, in maps whose channels add up to 1; "boundary": of its border; or what another
+            program calls a channel.
+    """
+
+    class_name: str | None
+    role: str = FOREGROUND
+
+    @property
+    def title(self) -> str:
+        """For people and other programs."""
+        if self.class_name is None:
+            return self.role
+        return self.class_name if self.role in (FOREGROUND, BACKGROUND) else f"{self.class_name} {self.role}"
+
+    def of(self, class_name: str) -> Self:
+        """The same role for a class."""
+        return type(self)(class_name, self.role)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"class": self.class_name, "role": self.role}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError where `values` are no such record."""
+        name = values["class"]
+        return cls(None if name is None else str(name), str(values["role"]))
+
+
+def of_forest(classes: Iterable[str]) -> tuple[Output, ...]:
+    """The channels of a forest's map: the first class is the background."""
+    return tuple(Output(name, BACKGROUND if n == 0 else FOREGROUND) for n, name in enumerate(classes))
+
+
+def of_foreground(classes: Iterable[str]) -> tuple[Output, ...]:
+    """The channels of a network that tells foreground classes apart."""
+    return tuple(Output(name) for name in classes)
+
+
+def foreground(p: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
+    """The channels of a map `(K, *spatial)` that tell of foreground classes, in their order."""
+    chosen = [n for n, output in enumerate(outputs) if output.role == FOREGROUND]
+    if chosen == list(range(chosen[0], len(p))):
+        return p[chosen[0] :]  # a view
+    return p[chosen]
+
+
+def is_exclusive(outputs: Iterable[Output]) -> bool:
+    """Whether the channels add up to 1, so that what foreground classes lack is the background's."""
+    return any(output.role == BACKGROUND for output in outputs)

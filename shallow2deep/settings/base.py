@@ -1,0 +1,115 @@
+"""What all settings share: frozen models that are strict about names, and the kinds of values in them."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from shallow2deep.errors import SettingsError
+
+ASIDE: Any = {"decides": False}
+"""Marks a field (`json_schema_extra=ASIDE`) that does not change what the stage with these settings makes."""
+
+FLAG: Any = {"flag": "one"}
+FLAGS: Any = {"flag": "several"}
+"""Mark a field that is also a flag of the command line, which can be given once, or more than once."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def deciding(self) -> dict[str, Any]:
+        """The JSON-able values of all fields but those marked `ASIDE`: what a stage's result depends on."""
+        aside = {n for n, field in type(self).model_fields.items() if mark_of(field, "decides") is False}
+        plain = self.model_dump(mode="json", exclude=aside)
+        nested = {n: value.deciding() for n, value in self if isinstance(value, Settings) and n in plain}
+        return plain | nested
+
+
+def mark_of(field: FieldInfo, name: str) -> Any:
+    """The value of a mark that a field of a model bears in its `json_schema_extra`; None if it bears none."""
+    marks = field.json_schema_extra
+    return marks.get(name) if isinstance(marks, dict) else None
+
+
+def several(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def number_if_digits(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def rising(value: tuple[Any, Any]) -> tuple[Any, Any]:
+    if not 0 < value[0] <= value[1] < math.inf:
+        raise ValueError("two numbers above 0 were expected, the smaller one first")
+    return value
+
+
+def different(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("each name may come once only")
+    return value
+
+
+def not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("a number of jobs, or -1 for one per core, was expected")
+    return value
+
+
+C = TypeVar("C", bound=Settings)
+Names = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1)]
+NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(several)]
+Range = Annotated[tuple[int, int], AfterValidator(rising)]
+NameOrNumber = Annotated[str | int, BeforeValidator(number_if_digits)]
+Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(different)]
+Engine = Literal["numba", "fastfilters"]
+Jobs = Annotated[int, AfterValidator(not_zero)]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _nearest(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The known key nearest to the unknown one at `location`, as half a sentence."""
+    known: Iterable[str] = model.model_fields
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            nested = _models_in(model.model_fields[part].annotation)
+            if nested:
+                model, known = nested[0], nested[0].model_fields
+    close = difflib.get_close_matches(str(location[-1]), known, 1, 0.5)
+    return f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(known)}"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _models_in(a)]
+
+
+def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
+    """`values` as settings.
+
+    Raises:
+        SettingsError: naming the first wrong key, what came, and what to do.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the settings"
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(
+                f'{origin}: unknown setting "{where}"; {_nearest(model, first["loc"])}'
+            ) from None
+        if first["type"] == "missing":
+            raise SettingsError(f'{origin}: the setting "{where}" is missing; state it') from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{origin}: {where}: {message}; got {first['input']!r:.80}") from None

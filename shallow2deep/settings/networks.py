@@ -1,0 +1,121 @@
+"""Networks, their training, and how they are applied."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from shallow2deep.settings.base import ASIDE, FLAGS, Fraction, Positive, Settings, different, rising
+
+
+class NetworkSettings(Settings):
+    """A U-Net."""
+
+    features: Positive = Field(
+        24, le=1024, description="channels at the first level; doubled at each level below"
+    )
+    depth: Positive = Field(4, le=8, description="number of poolings")
+    stem: Literal[1, 2, 4] = Field(
+        2, description="the first convolution reduces the resolution by this factor"
+    )
+
+
+class AugmentSettings(Settings):
+    """Changes to a training sample; each probability is that of the change being made at all."""
+
+    elastic: Fraction = 0.5
+    zoom: Annotated[tuple[float, float], AfterValidator(rising)] = (0.75, 1.33)
+    temperature: Fraction = Field(0.8, description="contrast and offset of the log-odds")
+    noise: Fraction = 0.4
+    blur: Fraction = 0.3
+    dropout: Fraction = Field(0.3, description="regions replaced by a constant")
+
+
+class OptimisationSettings(Settings):
+    """How a network is made and its weights are found."""
+
+    network: NetworkSettings = NetworkSettings()
+    augment: AugmentSettings = AugmentSettings()
+    patch: tuple[Positive, ...] = (256, 256)
+    batch: Positive = 8
+    steps: Positive = 2500
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    checkpoint_every: Positive = Field(250, json_schema_extra=ASIDE)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor computes in it"
+    )
+    workers: int = Field(
+        1,
+        ge=0,
+        description="processes that prepare samples; the result is the same for any",
+        json_schema_extra=ASIDE,
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …", json_schema_extra=ASIDE)
+
+
+class TrainingSettings(OptimisationSettings):
+    """The training of one network on true labels."""
+
+    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    validate_every: Positive = 250
+    patience: Positive = Field(8, description="validations without a better score after which training ends")
+
+
+class EnhancerSettings(TrainingSettings):
+    """The enhancer."""
+
+    boundary: bool = Field(False, description="a second output: the boundaries of the labelled instances")
+
+
+class EnhancedSettings(Settings):
+    """How the enhancer is applied."""
+
+    block: tuple[Positive, ...] = (1024, 1024)
+    scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field(
+        (0.5, 0.7, 1.0, 1.4),
+        min_length=1,
+        description="maps are resized by each of these factors, and the results averaged, those more that "
+        "agree with the forest; the four have 3.7 times the pixels of [1]",
+    )
+    device: str = Field("auto", json_schema_extra=ASIDE)
+
+
+Variant = Literal["plain", "consistency", "rectification", "both"]
+
+
+class ConfidenceSettings(Settings):
+    """How sure pseudo-labels are: whether several forests, each enhanced under flips, agree."""
+
+    use: Literal["none", "weight", "mask"] = "weight"
+    forests: Positive = Field(3, description="forests of the same strokes, grown from other seeds")
+    flips: bool = Field(True, description="enhance also the flipped maps")
+    threshold: Fraction = Field(0.5, description="mask: pixels less sure than this do not count")
+
+
+class SegmentorSettings(OptimisationSettings):
+    """The segmentor: a network for the target's raw, trained on pseudo-labels and strokes."""
+
+    # variants, confidence, rounds and weights decide which stages there are and what goes into them
+    variants: Annotated[tuple[Variant, ...], AfterValidator(different)] = Field(
+        ("consistency",),
+        min_length=1,
+        description="also train a network on raw: plain, consistency, rectification or both",
+        json_schema_extra={**ASIDE, **FLAGS, "flag_name": "segmentor", "metavar": "VARIANT"},
+    )
+    steps: Positive = 600
+    stroke_weight: float = Field(1.0, ge=0, description="of the loss under strokes, which are true labels")
+    consistency_weight: float = Field(1.0, ge=0)
+    consistency_noise: float = Field(0.1, ge=0, description="in deviations of raw")
+    teacher_momentum: Fraction = 0.999
+    rectification_momentum: Fraction = 0.9999
+    alignment: float = Field(0.0, ge=0, description="weight of keeping the pseudo-labels' foreground share")
+    confidence: ConfidenceSettings = Field(ConfidenceSettings(), json_schema_extra=ASIDE)
+    rounds: Positive = Field(
+        1,
+        description="the segmentor's maps become the next pseudo-labels, while held-out strokes improve",
+        json_schema_extra=ASIDE,
+    )
+    weights: str | None = Field(
+        None, description="folder of a segmentor or source net to start from", json_schema_extra=ASIDE
+    )

@@ -1,0 +1,49 @@
+"""All settings of `s2d enhancer-train`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shallow2deep.settings.base import Classes, Engine, Jobs, Settings
+from shallow2deep.settings.data import SourceData
+from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
+from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
+from shallow2deep.settings.package import PackageSettings
+
+
+class EnhancerTrainConfig(Settings):
+    """All settings of `s2d enhancer-train`."""
+
+    seed: int = Field(0, ge=0)
+    name: str = "enhancer"
+    ndim: Literal[2, 3] = Field(2, description="2: planes are images of their own; 3: volumes")
+    classes: Classes = ("background", "foreground")
+    sources: tuple[SourceData, ...] = Field(min_length=1)
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of each source's images, the last ones, that is held out for validation"
+    )
+    features: FeatureSettings = FeatureSettings()
+    forests: ForestsSettings = ForestsSettings()
+    probabilities: ProbabilitiesSettings = ProbabilitiesSettings()
+    enhancer: EnhancerSettings = EnhancerSettings()
+    source_net: TrainingSettings | None = Field(
+        None, description="also train the same network on the source's raw, as a baseline"
+    )
+    package: PackageSettings = PackageSettings()
+    engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
+    jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        trained = {"enhancer": self.enhancer, "source_net": self.source_net}
+        cuts = {f"{name}.patch": net.patch for name, net in trained.items() if net is not None}
+        patches = {"forests.patch": self.forests.patch, "probabilities.patch": self.probabilities.patch}
+        for name, patch in (patches | cuts).items():
+            if len(patch) != self.ndim:
+                raise ValueError(f"{name} has {len(patch)} axes but ndim is {self.ndim}")
+        for name, cut in cuts.items():
+            if any(a > b for a, b in zip(cut, self.probabilities.patch, strict=True)):
+                raise ValueError(f"{name} is larger than probabilities.patch, from which it is cut")
+        if self.ndim == 3:
+            raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
+        return self

@@ -1,0 +1,108 @@
+"""Stages *enhancer* and *source_model* of an adaptation: the run's own copies of the networks it was given.
+
+They count as long as the same name is given, also when what bore the name is gone or was replaced.
+"""
+
+import logging
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shallow2deep.errors import InputError
+from shallow2deep.inputs.models import COPY, OpenedEnhancer, find_enhancer, fingerprint_of, is_package
+from shallow2deep.io.atomic import atomic_path, read_json
+from shallow2deep.io.known import Known
+from shallow2deep.networks.model import load_model, load_spec, save_model
+from shallow2deep.networks.unet import UNet
+from shallow2deep.runs.engine import MANIFEST, Stage, damaged_artifact
+from shallow2deep.runs.job import Job
+
+log = logging.getLogger(__name__)
+
+ENHANCER, SOURCE_MODEL = "enhancer", "source_model"
+
+
+def kept_copy(run: Path, name: str, given: str, known: Known) -> Path | None:
+    """The run's copy of what was given by a name, if there is a whole one."""
+    manifest = _manifest(run / name)
+    if manifest.get("settings", {}).get("given") != given or damaged_artifact(run / name, manifest, known):
+        return None
+    return run / name
+
+
+def came_as_package(run: Path) -> bool:
+    """Whether a run's enhancer was given as a package."""
+    return bool(_manifest(run / ENHANCER).get("settings", {}).get("package"))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    values = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    return values if isinstance(values, dict) else {}
+
+
+def kept_enhancer_stage(run: Path, given: str, enhancer: OpenedEnhancer, known: Known) -> Stage:
+    """Copies the enhancer, unless the run's own copy is what was opened."""
+    if enhancer.place.is_relative_to(run / ENHANCER):
+        _tell_if_replaced(given, _manifest(run / ENHANCER)["inputs"], known)
+        return _as_it_stands(run, ENHANCER)
+    settings = {"given": given, "package": is_package(enhancer.place)}
+    inputs = {"content": enhancer.fingerprint}
+    return Stage(ENHANCER, settings, inputs, partial(keep_enhancer, enhancer), enhancer.spec.metadata)
+
+
+def keep_enhancer(enhancer: OpenedEnhancer, job: Job) -> None:
+    """Our own networks as model.json and weights; other programs' packages as they are."""
+    if isinstance(enhancer.network, UNet):
+        save_model(job.folder, enhancer.network, enhancer.spec)
+        return
+    place = enhancer.place
+    with atomic_path(job.folder / (f"{COPY}.zip" if place.is_file() else COPY)) as copy:
+        (shutil.copyfile if place.is_file() else shutil.copytree)(place, copy)
+
+
+def kept_source_model_stage(run: Path, given: str, beside: Path, known: Known) -> Stage:
+    """Copies the source's own network.
+
+    Args:
+        beside: where the source's run keeps it.
+
+    Raises:
+        InputError: it is not there, and the run has no copy.
+    """
+    if kept_copy(run, SOURCE_MODEL, given, known):
+        return _as_it_stands(run, SOURCE_MODEL)
+    if not (beside / "model.json").is_file():
+        raise InputError(
+            f"{beside}: no source net here; train it by s2d enhancer-train --with-source-net, or leave out "
+            "compare.source_net"
+        )
+    inputs = {"content": fingerprint_of(beside, known)}
+    metadata = load_spec(beside).metadata
+    return Stage(SOURCE_MODEL, {"given": given}, inputs, partial(keep_source_model, beside), metadata)
+
+
+def keep_source_model(beside: Path, job: Job) -> None:
+    save_model(job.folder, *load_model(beside))
+
+
+def _as_it_stands(run: Path, name: str) -> Stage:
+    """A stage that is finished, whatever it was made from."""
+    manifest = _manifest(run / name)
+    return Stage(name, manifest["settings"], manifest["inputs"], nothing_to_do)
+
+
+def nothing_to_do(job: Job) -> None:
+    raise AssertionError(f"{job.folder} was whole a moment ago")
+
+
+def _tell_if_replaced(given: str, inputs: dict[str, str], known: Known) -> None:
+    try:
+        now = fingerprint_of(find_enhancer(given), known)
+    except InputError:
+        return
+    if now != inputs["content"]:
+        log.warning(
+            "%s has changed since this run began; the run's own copy counts: for the changed one give "
+            "another --run", given,
+        )  # fmt: skip
