@@ -19,6 +19,10 @@ import numpy as np
 from common import cpu_seconds, machine, median_ratio
 from sklearn.ensemble import RandomForestClassifier
 
+from shallow2deep.features import FeatureSpec, compute_features
+from shallow2deep.forests import fit_forest, predict_features
+from shallow2deep.inputs.source import open_sources
+from shallow2deep.io.volumes import open_volume
 from shallow2deep.settings import (
     EnhancerTrainConfig,
     ForestsSettings,
@@ -27,11 +31,7 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import fit_forest, predict_features
-from shallow2deep.io.volumes import open_volume
 from shallow2deep.stages.forests import growth, sample
-from shallow2deep.inputs.source import open_sources
 
 ROUNDS = 5
 SAMPLES = 50_000

@@ -23,7 +23,8 @@ MEMORY = """
 import tracemalloc
 import numpy as np
 from shallow2deep.features import FeatureSpec
-from shallow2deep.forests import fit_forest, predict_probabilities
+from shallow2deep.forests import fit_forest
+from shallow2deep.inference.forest_maps import predict_probabilities
 
 spec = FeatureSpec.ilastik(ndim=len({shape}))
 x = np.random.default_rng(0).random((99, spec.n_features), np.float32)

@@ -14,7 +14,8 @@ from common import cpu_seconds, machine
 from scipy import ndimage as ndi
 
 from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import Forest, fit_forest, predict_features, predict_probabilities
+from shallow2deep.forests import Forest, fit_forest, predict_features
+from shallow2deep.inference.forest_maps import predict_probabilities
 
 ROUNDS = 5
 SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)

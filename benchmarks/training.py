@@ -17,9 +17,10 @@ from unittest.mock import MagicMock
 import torch
 from common import machine, median_ratio, run_and_data, seconds
 
-from shallow2deep.settings import AugmentSettings, EnhancerSettings
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.outputs import Output
+from shallow2deep.settings import AugmentSettings, EnhancerSettings
 from shallow2deep.training.samples import TrainingSamples
 
 ROUNDS = 5
@@ -30,7 +31,9 @@ PATCH = (256, 256)
 
 def our_samples(run: Path) -> TrainingSamples:
     pool = run / "probabilities" / "pool.zarr"
-    return TrainingSamples(pool, "training", 1, "maps", PATCH, AugmentSettings(), 10**6, 0, "benchmark")
+    return TrainingSamples(
+        pool, "training", (Output(None),), "maps", PATCH, AugmentSettings(), 10**6, 0, "benchmark"
+    )
 
 
 def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
@@ -71,13 +74,7 @@ def feeding(run: Path, data: Path) -> dict[str, list[float]]:
 def step(precision: str) -> Callable[[], None]:
     """One step of training of the default enhancer."""
     settings = EnhancerSettings()
-    network = ModelSpec(
-        kind="enhancer",
-        outputs=("foreground",),
-        features=settings.network.features,
-        depth=settings.network.depth,
-        stem=settings.network.stem,
-    ).build()
+    network = ModelSpec.of("enhancer", (Output(None),), settings.network).build()
     layout = torch.channels_last if precision == "bfloat16" else torch.contiguous_format
     network = network.to(memory_format=layout)
     optimizer = torch.optim.AdamW(network.parameters())

@@ -19,11 +19,12 @@ from common import cpu_seconds, machine
 from forests import ROUNDS, samples
 from sklearn.ensemble import RandomForestClassifier
 
-from shallow2deep.settings import TreeSettings
 from shallow2deep.evaluation.metrics import pooled_score
 from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import fit_forest, predict_features, stroke_features
+from shallow2deep.forests import fit_forest, predict_features
 from shallow2deep.io.volumes import open_volume
+from shallow2deep.settings import TreeSettings
+from shallow2deep.training.from_strokes import stroke_features
 
 SEEDS = 3
 SHAPES: dict[str, dict[str, Any]] = {

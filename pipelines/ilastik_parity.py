@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import predict_probabilities
-from shallow2deep.io.ilp import open_project
+from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inputs.ilastik import Frame, open_frames, project_forest, spec_of
+from shallow2deep.io.ilp import open_project
 
 HERE = Path(__file__).parent
 ALLOWED = 0.015

@@ -20,6 +20,14 @@ import h5py
 import imageio.v3 as iio
 import numpy as np
 
+from shallow2deep.commands.adapt import adapt
+from shallow2deep.commands.enhancer_train import enhancer_train
+from shallow2deep.commands.evaluate import evaluate
+from shallow2deep.commands.predict import predict
+from shallow2deep.evaluation.held_out import Score, recommend
+from shallow2deep.forests.simulation import draw_strokes
+from shallow2deep.inputs.results import FOREST, SUPERVISED, candidate_names, made
+from shallow2deep.io.atomic import atomic_path, read_json, write_json
 from shallow2deep.settings import (
     AdaptConfig,
     CompareSettings,
@@ -32,15 +40,7 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.evaluation.held_out import Score, recommend
-from shallow2deep.forests.simulation import draw_strokes
-from shallow2deep.io.atomic import atomic_path, read_json, write_json
-from shallow2deep.inputs.results import FOREST, SUPERVISED, candidate_names, made
 from shallow2deep.stages.prediction import CHOICE, PREDICTION, trusted
-from shallow2deep.commands.evaluate import evaluate
-from shallow2deep.commands.predict import predict
-from shallow2deep.commands.enhancer_train import enhancer_train
-from shallow2deep.commands.adapt import adapt
 
 HERE = Path(__file__).parent
 AMOUNTS = {"few": 3, "medium": 10, "many": 30}  # strokes of each class

@@ -10,25 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from results import AMOUNTS, HERE, Pair, pairs, under
-from torch import nn
 
-from shallow2deep.settings import EnhancedSettings, RawData
 from shallow2deep.evaluation.metrics import pooled_score
-from shallow2deep.io.volumes import open_volumes
-from shallow2deep.inputs.data import open_raws
-from shallow2deep.stages.enhanced import enhance_at_scale, weighed_mean
+from shallow2deep.inference.enhance import Enhancer, weighed_mean
+from shallow2deep.inputs.images import open_images
 from shallow2deep.inputs.models import load_enhancer
+from shallow2deep.io.volumes import open_volumes
+from shallow2deep.settings import EnhancedSettings, RawData
 
 SCALES = (0.5, 0.7, 1.0, 1.4, 2.0)
 SETTINGS = EnhancedSettings()
 SEVERAL = (SETTINGS.scales, SCALES)
 _IMAGES = 6
-
-
-def at_scale(network: nn.Module, p: np.ndarray, scale: float) -> np.ndarray:
-    return enhance_at_scale(network, p, scale, SETTINGS.block, torch.device("cpu"))
 
 
 def forest_maps(run: Path, pair: Pair, data: Path) -> list[np.ndarray]:
@@ -40,17 +34,19 @@ def forest_maps(run: Path, pair: Pair, data: Path) -> list[np.ndarray]:
 
 
 def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
-    network, _ = load_enhancer(options.runs / pair.recipe)
+    network, spec = load_enhancer(options.runs / pair.recipe)
+    enhancer = Enhancer(network, spec.outputs, SETTINGS)
     labels = RawData(raw=under(options.data, pair.test_labels), slices=pair.test_slices)
     for amount in AMOUNTS:
         run = options.runs / name / f"{amount}-0"
         if not run.is_dir():
             continue
         maps = forest_maps(run, pair, options.data)
-        truths = [truth.read() > 0 for truth in open_raws(labels, 2)][: len(maps)]
+        parts = [part for image in open_images(labels, 2) for part in image.parts]
+        truths = [truth.read() > 0 for truth in parts[: len(maps)]]
         valids = [valid.read() > 0 for valid in open_volumes(under(options.data, pair.test_valid))] or None
         cells = [pooled_score([p[1] for p in maps], truths, valids)["dice"]]
-        found = {scale: [at_scale(network, p[1], scale) for p in maps] for scale in SCALES}
+        found = {scale: [enhancer.enhance_at_scale(p[1], scale) for p in maps] for scale in SCALES}
         for scales in (*((scale,) for scale in SCALES), *SEVERAL):
             together = zip(*(found[scale] for scale in scales), strict=True)
             means = [weighed_mean(several, p[1])[-1] for several, p in zip(together, maps, strict=True)]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from results import HERE, cell, pairs, result
 
-from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated, with_overrides
-from shallow2deep.io.atomic import read_json
 from shallow2deep.commands.enhancer_train import enhancer_train
+from shallow2deep.io.atomic import read_json
+from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated, with_overrides
 
 RECIPE = HERE / "mitochondria_vnc.yaml"
 FORESTS = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from results import AMOUNTS, HERE, cell, pairs, result
 
-from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
 from shallow2deep.commands.enhancer_train import enhancer_train
+from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
 
 MIXTURES = {
     "simulated_strokes": {"simulated_strokes": 1.0},

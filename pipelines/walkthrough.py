@@ -22,16 +22,17 @@ from results import HERE, Pair, pairs, under
 from skimage.color import label2rgb
 from skimage.measure import label
 
-from shallow2deep.settings import AdaptConfig, TargetData
+from shallow2deep.commands.adapt import adapt
 from shallow2deep.evaluation.metrics import score
 from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.exports.tiling import Tiling, predict_tiled
-from shallow2deep.io.ilp import open_project
-from shallow2deep.io.volumes import open_volume
-from shallow2deep.networks.unet import UNet
 from shallow2deep.inputs.ilastik import open_frames
 from shallow2deep.inputs.models import load_enhancer
-from shallow2deep.commands.adapt import adapt
+from shallow2deep.io.ilp import open_project
+from shallow2deep.io.map_files import read_map
+from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import foreground
+from shallow2deep.settings import AdaptConfig, TargetData
 
 sys.path.append(str(HERE.parent / "tests"))
 from ilp_file import write_project
@@ -105,7 +106,8 @@ def main() -> None:
     for frame, truth in zip(open_frames(open_project(project)), truths, strict=True):
         raw = frame.whole.grey().read()
         forest, enhanced = (
-            open_volume(run / step / f"{frame.name}.h5").read()[-1] for step in ("target_forest", "enhanced")
+            foreground(*read_map(run / step / f"{frame.name}.h5"))[0]
+            for step in ("target_forest", "enhanced")
         )
         in_ilastik = predict_tiled(lambda x: torch.sigmoid(network(x)), forest[None], tiling)[0]
         painted.append({"raw": raw, "strokes": frame.labels})

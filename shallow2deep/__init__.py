@@ -22,7 +22,7 @@ _HOMES = {
     "Enhancer": "inference.enhance",
     "Moments": "inference.moments",
     "Predictor": "inference.predictor",
-    "predict_blocks": "inference.loop",
+    "predict_blocks": "inference.block_loop",
     "predict_probabilities": "inference.forest_maps",
     "train_forest": "training.from_strokes",
     "load_enhancer": "inputs.models",
@@ -67,9 +67,9 @@ if TYPE_CHECKING:
     from shallow2deep.features import FeatureSpec as FeatureSpec
     from shallow2deep.features import compute_features as compute_features
     from shallow2deep.forests import Forest as Forest
+    from shallow2deep.inference.block_loop import predict_blocks as predict_blocks
     from shallow2deep.inference.enhance import Enhancer as Enhancer
     from shallow2deep.inference.forest_maps import predict_probabilities as predict_probabilities
-    from shallow2deep.inference.loop import predict_blocks as predict_blocks
     from shallow2deep.inference.moments import Moments as Moments
     from shallow2deep.inference.predictor import Predictor as Predictor
     from shallow2deep.inputs.models import load_enhancer as load_enhancer

@@ -4,7 +4,14 @@ from pathlib import Path
 
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.inputs.models import find_enhancer
-from shallow2deep.inputs.results import SOURCE_NET, STROKES_NET, SUPERVISED, segmentor_name
+from shallow2deep.inputs.results import (
+    ENHANCER,
+    SOURCE_MODEL,
+    SOURCE_NET,
+    STROKES_NET,
+    SUPERVISED,
+    segmentor_name,
+)
 from shallow2deep.inputs.target import Target, open_target
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import load_spec
@@ -13,8 +20,6 @@ from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import AdaptConfig, Variant
 from shallow2deep.stages.enhanced import enhanced_stage
 from shallow2deep.stages.kept import (
-    ENHANCER,
-    SOURCE_MODEL,
     kept_copy,
     kept_enhancer_stage,
     kept_source_model_stage,

@@ -13,7 +13,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.inputs.images import open_images
 from shallow2deep.inputs.models import find_enhancer
-from shallow2deep.inputs.results import SOURCE_NET, candidate_names, made
+from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET, candidate_names, made
 from shallow2deep.io.atomic import read_json, write_json, write_text
 from shallow2deep.io.known import Known
 from shallow2deep.runs.engine import MINUTES
@@ -26,7 +26,7 @@ from shallow2deep.settings import (
     read_yaml,
     validated,
 )
-from shallow2deep.stages.kept import SOURCE_MODEL, kept_copy
+from shallow2deep.stages.kept import kept_copy
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 

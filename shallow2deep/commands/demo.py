@@ -13,7 +13,9 @@ from shallow2deep.commands.evaluate import evaluate
 from shallow2deep.commands.predict import predict
 from shallow2deep.evaluation.pictures import save_panel
 from shallow2deep.io.atomic import write_json
+from shallow2deep.io.map_files import read_map
 from shallow2deep.io.volumes import open_volume
+from shallow2deep.outputs import foreground
 from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
@@ -88,6 +90,6 @@ def _row(data: Path, out: Path, stem: str) -> dict[str, np.ndarray]:
         row["strokes"] = open_volume(data / "target" / f"{stem}_strokes.png").read()
     for title, folder in (("forest", "target_forest"), ("enhanced", "enhanced")):
         place = out / "adapt-run" / folder if painted else out / "test" / title
-        row[title] = open_volume(place / f"{stem}_raw.h5").read()[-1]
+        row[title] = foreground(*read_map(place / f"{stem}_raw.h5"))[0]
     row["truth"] = (open_volume(data / "target" / f"{stem}_nuclei.png").read() > 0).astype(np.float32)
     return row

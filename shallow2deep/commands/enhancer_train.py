@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from shallow2deep.inputs.results import ENHANCER
 from shallow2deep.inputs.source import open_sources
 from shallow2deep.io.known import Known
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import EnhancerTrainConfig
-from shallow2deep.stages.enhancer import ENHANCER, enhancer_stage
+from shallow2deep.stages.enhancer import enhancer_stage
 from shallow2deep.stages.forests import forests_stage
 from shallow2deep.stages.probabilities import probabilities_stage
 from shallow2deep.stages.source_net import source_net_stage

@@ -7,7 +7,9 @@ import numpy as np
 from shallow2deep.errors import InputError
 from shallow2deep.evaluation.metrics import pooled_score, score
 from shallow2deep.inputs.images import images_of, select
+from shallow2deep.io.map_files import read_outputs
 from shallow2deep.io.volumes import Volume, open_volumes
+from shallow2deep.outputs import FOREGROUND
 from shallow2deep.settings import RawData
 
 _ROUNDING = 0.05  # probabilities of two classes add up to 1 within this, also when stored in 8 bits
@@ -63,14 +65,7 @@ def _planes(data: RawData) -> tuple[list[str], list[Volume]]:
 def _channel(volume: Volume, channel: int | None) -> np.ndarray:
     p = volume.read()
     if "c" in volume.axes:
-        if channel is None and len(p) > 2:
-            raise InputError(f"{volume.name} has {len(p)} channels; say by channel which one to score")
-        if channel is None and len(p) == 2 and np.abs(p.sum(0, dtype=np.float32) - 1).max() > _ROUNDING:
-            raise InputError(
-                f"{volume.name} holds two structures, as its channels do not add up to 1; say by channel "
-                "which one to score, 0 or 1"
-            )
-        channel = -1 if channel is None else channel
+        channel = _foreground_channel(volume, p) if channel is None else channel
         if not -len(p) <= channel < len(p):
             raise InputError(f"{volume.name} has {len(p)} channels, so there is no channel {channel}")
         p = p[channel]
@@ -79,6 +74,22 @@ def _channel(volume: Volume, channel: int | None) -> np.ndarray:
     if p.dtype.kind != "f":
         raise InputError(f"{volume.name}: probabilities are floating-point numbers, not {p.dtype}")
     return p
+
+
+def _foreground_channel(volume: Volume, p: np.ndarray) -> int:
+    """The channel of the one foreground class: as the file tells, or else the last of one or two."""
+    outputs = read_outputs(volume.file) or ()
+    told = [n for n, output in enumerate(outputs) if output.role == FOREGROUND]
+    if len(outputs) == len(p) and len(told) == 1:
+        return told[0]
+    if len(p) > 2:
+        raise InputError(f"{volume.name} has {len(p)} channels; say by channel which one to score")
+    if len(p) == 2 and np.abs(p.sum(0, dtype=np.float32) - 1).max() > _ROUNDING:
+        raise InputError(
+            f"{volume.name} holds two structures, as its channels do not add up to 1; say by channel "
+            "which one to score, 0 or 1"
+        )
+    return len(p) - 1
 
 
 def _binary(volume: Volume, value: int | None) -> np.ndarray:

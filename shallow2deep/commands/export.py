@@ -16,9 +16,18 @@ from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network_maps import predict_raw, predict_with_network
-from shallow2deep.inputs.results import ENHANCED, FOREST, SOURCE_NET, candidate_names, made, read_map
+from shallow2deep.inputs.results import (
+    ENHANCED,
+    ENHANCER,
+    FOREST,
+    SOURCE_NET,
+    candidate_names,
+    made,
+    map_path,
+)
 from shallow2deep.inputs.target import open_target
 from shallow2deep.io.atomic import read_json
+from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.folder import command_of, known_of
@@ -30,7 +39,7 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.stages.kept import ENHANCER, came_as_package, kept_copy
+from shallow2deep.stages.kept import came_as_package, kept_copy
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
@@ -153,7 +162,7 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: boo
     target = open_target(config, trust, known, kept_copy(run, ENHANCER, config.enhancer, known))
     image = target.images[0]
     if spec.kind == "enhancer":
-        sample = image.split(read_map(run / FOREST, image)[0])[0][1:2]
+        sample = image.split(read_map(map_path(run / FOREST, image))[0])[0][1:2]
         return _Model(network, spec, config.package, config.classes, _cut(sample), measured=measured)
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
@@ -174,6 +183,8 @@ def _network_of(run: Path, config: AdaptConfig, step: str | None) -> str:
 
 def _held_out_score(run: Path, name: str) -> str:
     """How well a result meets the strokes that it has not learned from, as `adapt` found out."""
+    if not (run / PREDICTION / CHOICE).is_file():
+        return ""
     choice = read_json(run / PREDICTION / CHOICE)
     score = choice["scores"].get(name)
     if score is None or not choice["held_out_strokes"]:

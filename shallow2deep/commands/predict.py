@@ -10,6 +10,7 @@ from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
+    ENHANCER,
     FOREST,
     Predicting,
     candidate_names,
@@ -27,7 +28,6 @@ from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.engine import chain_fault, stale_stage
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
-from shallow2deep.stages.kept import ENHANCER
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 RECOMMENDED = "recommended"

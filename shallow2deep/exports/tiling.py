@@ -12,7 +12,7 @@ from torch import Tensor
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG, Sizes, describe
-from shallow2deep.inference.loop import predict_blocks
+from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output

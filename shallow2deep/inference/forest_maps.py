@@ -13,7 +13,7 @@ from shallow2deep.errors import FeatureMismatchError, InputError
 from shallow2deep.features import bank_of
 from shallow2deep.forests import Forest
 from shallow2deep.forests.kernel import Traversal
-from shallow2deep.inference.loop import Threads, predict_blocks
+from shallow2deep.inference.block_loop import Threads, predict_blocks
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output, of_forest

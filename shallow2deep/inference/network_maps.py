@@ -11,7 +11,7 @@ from torch import nn
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
-from shallow2deep.inference.loop import predict_blocks
+from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.networks.model import ModelSpec

@@ -15,8 +15,7 @@ from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer
-from shallow2deep.io.map_files import read_outputs, write_probabilities
-from shallow2deep.io.volumes import open_volume
+from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import load_model
 from shallow2deep.outputs import Output, foreground, of_forest
 from shallow2deep.runs.parallel import threads_each
@@ -29,6 +28,7 @@ FOREST, ENHANCED, SOURCE_NET, STROKES_NET, SUPERVISED = (
     "strokes_net",
     "supervised",
 )
+ENHANCER, SOURCE_MODEL = "enhancer", "source_model"  # folders of a run's own copies of networks
 SKIPPED = "skipped.json"  # in the folder of a round that was not needed
 
 
@@ -68,18 +68,9 @@ def save_map(folder: Path, image: Image, probabilities: np.ndarray, outputs: Seq
     write_probabilities(map_path(folder, image), probabilities, outputs, image.voxel_size)
 
 
-def read_map(folder: Path, image: Image) -> tuple[np.ndarray, tuple[Output, ...]]:
-    """A stage's map of an image, float32 `(K, [z,] y, x)`, and what its channels tell."""
-    path = map_path(folder, image)
-    outputs = read_outputs(path)
-    if outputs is None:
-        raise InputError(f"{path} does not say what its channels are; run the same command again")
-    return open_volume(path).read(), outputs
-
-
 def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
     """A stage's maps of the foreground classes, float32 `(C - 1, y, x)` for each part of an image."""
-    p, outputs = read_map(folder, image)
+    p, outputs = read_map(map_path(folder, image))
     return [foreground(part, outputs) for part in image.split(p)]
 
 
@@ -114,7 +105,7 @@ def predicting(
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
-        network, spec = load_model(run / name)
+        network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
         return Predicting(partial(predict_raw, network, spec, device=device), spec.outputs)
     if config.target.probabilities:
         raise InputError(

@@ -15,6 +15,7 @@ from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
+from shallow2deep.io.volumes import open_volume
 from shallow2deep.outputs import Output
 
 OUTPUTS = "outputs"  # the name of the attribute with what each channel tells
@@ -158,6 +159,18 @@ def read_outputs(name: str | Path) -> tuple[Output, ...] | None:
         stored = _attribute(path, key)
         records = json.loads(stored) if isinstance(stored, str | bytes) else stored
         return None if records is None else tuple(Output.from_dict(record) for record in records)
+
+
+def read_map(name: str | Path) -> tuple[np.ndarray, tuple[Output, ...]]:
+    """A map float32 `(K, [z,] y, x)` that `write_probabilities` wrote, and what its channels tell.
+
+    Raises:
+        InputError: the file does not say what they tell; DamagedFileError if it cannot be read.
+    """
+    outputs = read_outputs(name)
+    if outputs is None:
+        raise InputError(f"{name} does not say what its channels tell; run the command that made it again")
+    return open_volume(name).read(), outputs
 
 
 def _attribute(path: Path, key: str | None) -> Any:

@@ -3,8 +3,9 @@
 from functools import partial
 
 from shallow2deep.inference.enhance import Enhancer
-from shallow2deep.inputs.results import ENHANCED, FOREST, map_path, read_map, save_map
+from shallow2deep.inputs.results import ENHANCED, FOREST, map_path, save_map
 from shallow2deep.inputs.target import Target
+from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.progress import safely
 from shallow2deep.runs.engine import Stage, after
@@ -23,7 +24,7 @@ def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     enhancer = applied_enhancer(config, target)
     for image in safely(target.images, "enhanced maps", job):
         if not map_path(job.folder, image).exists():
-            maps, _ = read_map(job.run / FOREST, image)
+            maps, _ = read_map(map_path(job.run / FOREST, image))
             parts = (enhancer.enhance(part) for part in image.split(maps))
             save_map(job.folder, image, image.join(parts), enhancer.outputs(config.classes))
 

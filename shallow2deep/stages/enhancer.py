@@ -1,12 +1,11 @@
 """Stage *enhancer*: the network that corrects probability maps, trained from the pool."""
 
+from shallow2deep.inputs.results import ENHANCER
 from shallow2deep.inputs.source import Source
 from shallow2deep.outputs import BOUNDARY, Output
 from shallow2deep.runs.engine import Stage
 from shallow2deep.settings import EnhancerTrainConfig
-from shallow2deep.stages.training import pool_network_stage
-
-ENHANCER = "enhancer"
+from shallow2deep.stages.network_training import pool_network_stage
 
 
 def enhancer_stage(config: EnhancerTrainConfig, source: Source, probabilities: Stage) -> Stage:

@@ -11,6 +11,7 @@ from typing import Any
 
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.models import COPY, OpenedEnhancer, find_enhancer, fingerprint_of, is_package
+from shallow2deep.inputs.results import ENHANCER, SOURCE_MODEL
 from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import load_model, load_spec, save_model
@@ -19,8 +20,6 @@ from shallow2deep.runs.engine import MANIFEST, Stage, damaged_artifact
 from shallow2deep.runs.job import Job
 
 log = logging.getLogger(__name__)
-
-ENHANCER, SOURCE_MODEL = "enhancer", "source_model"
 
 
 def kept_copy(run: Path, name: str, given: str, known: Known) -> Path | None:

@@ -26,10 +26,10 @@ from shallow2deep.inputs.results import (
     made,
     map_path,
     predicting,
-    read_map,
 )
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import atomic_path, write_json
+from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import foreground, is_exclusive
 from shallow2deep.progress import safely
@@ -114,7 +114,7 @@ class _Findings:
 def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: Job) -> None:
     maps: dict[str, list[np.ndarray]] = {}
     for name in found.names:
-        whole, outputs = read_map(job.run / name, image)
+        whole, outputs = read_map(map_path(job.run / name, image))
         maps[name] = [foreground(part, outputs) for part in image.split(whole)]
         shares = right_shares(maps[name], [plane.held_out for plane in planes], is_exclusive(outputs))
         for k, values in shares.items():

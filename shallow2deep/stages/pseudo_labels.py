@@ -8,9 +8,10 @@ import numpy as np
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
 from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.results import ENHANCED, FOREST, SKIPPED, foreground_maps, read_map
+from shallow2deep.inputs.results import ENHANCED, FOREST, SKIPPED, foreground_maps, map_path
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import write_json
+from shallow2deep.io.map_files import read_map
 from shallow2deep.outputs import foreground
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
@@ -75,7 +76,7 @@ def _consensus_maps(
     @lru_cache(maxsize=1)
     def own_maps(image: str) -> list[np.ndarray]:
         named = next(one for one in target.images if one.name == image)
-        return named.split(read_map(job.run / FOREST, named)[0])
+        return named.split(read_map(map_path(job.run / FOREST, named))[0])
 
     if target.has_maps:
         return lambda plane, raw: iter([own_maps(plane.image.name)[plane.z]])

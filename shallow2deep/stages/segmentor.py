@@ -27,7 +27,7 @@ from shallow2deep.settings import (
     TrainingSettings,
     Variant,
 )
-from shallow2deep.stages.training import built, require_whole_steps, versions
+from shallow2deep.stages.network_training import built, require_whole_steps, versions
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation

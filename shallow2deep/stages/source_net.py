@@ -3,7 +3,7 @@
 from functools import partial
 
 from shallow2deep.errors import InputError, SettingsError
-from shallow2deep.inputs.results import SOURCE_NET
+from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET
 from shallow2deep.inputs.source import Source
 from shallow2deep.inputs.target import Target
 from shallow2deep.networks.devices import choose_device
@@ -12,9 +12,8 @@ from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig
-from shallow2deep.stages.kept import SOURCE_MODEL
+from shallow2deep.stages.network_training import pool_network_stage
 from shallow2deep.stages.segmentor import predict_all
-from shallow2deep.stages.training import pool_network_stage
 
 
 def source_net_stage(config: EnhancerTrainConfig, source: Source, probabilities: Stage) -> Stage:

@@ -11,8 +11,8 @@ from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.features import Bank, FeatureSpec, bank_of
 from shallow2deep.forests import Forest, fit_forest
+from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.forest_maps import BLOCK
-from shallow2deep.inference.loop import predict_blocks
 from shallow2deep.inference.predictor import ArraySource
 from shallow2deep.outputs import Output
 
