@@ -19,7 +19,16 @@ _HOMES = {
     "Output": "outputs",
     "Volume": "io.volumes",
     "open_volume": "io.volumes",
+    "ArraySink": "inference.predictor",
+    "ArraySource": "inference.predictor",
+    "BlockSink": "inference.predictor",
+    "BlockSource": "inference.predictor",
     "Enhancer": "inference.enhance",
+    "ForestPredictor": "inference.forest_maps",
+    "ModelSpec": "networks.model",
+    "NetworkPredictor": "inference.network_maps",
+    "RunStatus": "commands.status",
+    "Threads": "inference.block_loop",
     "Moments": "inference.moments",
     "Predictor": "inference.predictor",
     "predict_blocks": "inference.block_loop",
@@ -52,6 +61,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.evaluate import evaluate as evaluate
     from shallow2deep.commands.export import export as export
     from shallow2deep.commands.predict import predict as predict
+    from shallow2deep.commands.status import RunStatus as RunStatus
     from shallow2deep.commands.status import status as status
     from shallow2deep.errors import Aborted as Aborted
     from shallow2deep.errors import DamagedFileError as DamagedFileError
@@ -67,14 +77,22 @@ if TYPE_CHECKING:
     from shallow2deep.features import FeatureSpec as FeatureSpec
     from shallow2deep.features import compute_features as compute_features
     from shallow2deep.forests import Forest as Forest
+    from shallow2deep.inference.block_loop import Threads as Threads
     from shallow2deep.inference.block_loop import predict_blocks as predict_blocks
     from shallow2deep.inference.enhance import Enhancer as Enhancer
+    from shallow2deep.inference.forest_maps import ForestPredictor as ForestPredictor
     from shallow2deep.inference.forest_maps import predict_probabilities as predict_probabilities
     from shallow2deep.inference.moments import Moments as Moments
+    from shallow2deep.inference.network_maps import NetworkPredictor as NetworkPredictor
+    from shallow2deep.inference.predictor import ArraySink as ArraySink
+    from shallow2deep.inference.predictor import ArraySource as ArraySource
+    from shallow2deep.inference.predictor import BlockSink as BlockSink
+    from shallow2deep.inference.predictor import BlockSource as BlockSource
     from shallow2deep.inference.predictor import Predictor as Predictor
     from shallow2deep.inputs.models import load_enhancer as load_enhancer
     from shallow2deep.io.volumes import Volume as Volume
     from shallow2deep.io.volumes import open_volume as open_volume
+    from shallow2deep.networks.model import ModelSpec as ModelSpec
     from shallow2deep.outputs import Output as Output
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig

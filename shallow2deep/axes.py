@@ -8,7 +8,11 @@ CANONICAL = "czyx"
 
 
 def canonical(axes: str) -> str:
-    """The same axes in the package's order: channel first, then z, y, x."""
+    """The same axes in the package's order: channel first, then z, y, x.
+
+    >>> canonical("yxc")
+    'cyx'
+    """
     return "".join(a for a in CANONICAL if a in axes)
 
 
@@ -27,6 +31,9 @@ def infer_axes(shape: Sequence[int], name: str) -> str:
 
     Raises:
         InputError: any other shape.
+
+    >>> infer_axes((512, 640, 3), "photo.png"), infer_axes((20, 512, 640), "stack.tif")
+    ('yxc', 'zyx')
     """
     match tuple(shape):
         case (_, _):

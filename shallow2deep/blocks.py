@@ -29,6 +29,10 @@ def blocks(shape: Sequence[int], block: Sequence[int], halo: Sequence[int]) -> I
         shape: the image's size along each axis.
         block: the size of an inner block along each axis; the last one may be smaller.
         halo: pixels added on both sides of each axis, as far as the image goes.
+
+    >>> [(b.inner, b.outer, b.local) for b in blocks((5,), (4,), (1,))]  # doctest: +NORMALIZE_WHITESPACE
+    [((slice(0, 4, None),), (slice(0, 5, None),), (slice(0, 4, None),)),
+     ((slice(4, 5, None),), (slice(3, 5, None),), (slice(1, 2, None),))]
     """
     for start in product(*(range(0, size, step) for size, step in zip(shape, block, strict=True))):
         inner = tuple(slice(a, min(a + b, n)) for a, b, n in zip(start, block, shape, strict=True))

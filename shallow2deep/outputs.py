@@ -26,7 +26,11 @@ class Output:
 
     @property
     def title(self) -> str:
-        """For people and other programs."""
+        """For people and other programs.
+
+        >>> [Output("disc").title, Output("disc", BOUNDARY).title, Output(None).title]
+        ['disc', 'disc boundary', 'foreground']
+        """
         if self.class_name is None:
             return self.role
         return self.class_name if self.role in (FOREGROUND, BACKGROUND) else f"{self.class_name} {self.role}"
@@ -56,7 +60,14 @@ def of_foreground(classes: Iterable[str]) -> tuple[Output, ...]:
 
 
 def foreground(p: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
-    """The channels of a map `(K, *spatial)` that tell of foreground classes, in their order."""
+    """The channels of a map `(K, *spatial)` that tell of foreground classes, in their order.
+
+    >>> p = np.arange(3.0)[:, None, None]
+    >>> foreground(p, of_forest(["ground", "disc", "rod"])).ravel().tolist()
+    [1.0, 2.0]
+    >>> foreground(p[:2], [Output("disc", BOUNDARY), Output("disc")]).ravel().tolist()
+    [1.0]
+    """
     chosen = [n for n, output in enumerate(outputs) if output.role == FOREGROUND]
     if chosen == list(range(chosen[0], len(p))):
         return p[chosen[0] :]  # a view

@@ -77,7 +77,13 @@ def pooled_score(
 
 @dataclass
 class DiceCounts:
-    """Dice at 0.5 over the pixels of many images, of which one at a time is in memory."""
+    """Dice at 0.5 over the pixels of many images, of which one at a time is in memory.
+
+    >>> counts = DiceCounts()
+    >>> counts.add(np.array([0.9, 0.8, 0.2]), np.array([True, False, False]))
+    >>> round(counts.dice, 3)
+    0.667
+    """
 
     both: int = 0
     either: int = 0

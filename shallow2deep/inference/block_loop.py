@@ -8,7 +8,7 @@ import numpy as np
 
 from shallow2deep.blocks import Block, Window, blocks
 from shallow2deep.errors import InputError
-from shallow2deep.inference.predictor import Predictor, Sink, Source
+from shallow2deep.inference.predictor import BlockSink, BlockSource, Predictor
 
 Runner = Callable[[Callable[[Block], None], Iterable[Block]], None]
 """Calls a function for each block, in any order and in any place where source and sink can be reached."""
@@ -38,8 +38,8 @@ class Threads:
 
 def predict_blocks(
     predictor: Predictor,
-    source: Source,
-    sink: Sink,
+    source: BlockSource,
+    sink: BlockSink,
     block: Sequence[int],
     runner: Runner = one_by_one,
     wanted: Callable[[Window], bool] = lambda window: True,
@@ -72,14 +72,14 @@ def predict_blocks(
 
 
 def _clipped(
-    source: Source, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
+    source: BlockSource, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
 ) -> tuple[np.ndarray, Window]:
     """A block with its halo as far as the image goes, and where in it the inner window is."""
     return source.read((*channels, *part.outer)), part.local
 
 
 def _mirrored(
-    source: Source, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
+    source: BlockSource, channels: Window, part: Block, size: Sequence[int], halo: Sequence[int]
 ) -> tuple[np.ndarray, Window]:
     """A block with its whole halo, beyond the border mirrored."""
     places = [

@@ -11,7 +11,11 @@ _SMALLEST = 1e-6  # deviation: an image of one value is not divided by zero
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of an image, or of several."""
+    """Mean and standard deviation of an image, or of several.
+
+    >>> Moments.of(np.array([1.0, 3.0])).standardised(np.array([1.0, 3.0])).tolist()
+    [-1.0, 1.0]
+    """
 
     mean: float
     deviation: float

@@ -49,7 +49,7 @@ class Predictor(Protocol):
         ...
 
 
-class Source(Protocol):
+class BlockSource(Protocol):
     """What blocks are read from: a volume, or an array as `ArraySource`; `([C,] *spatial)`."""
 
     @property
@@ -58,7 +58,7 @@ class Source(Protocol):
     def read(self, window: Window) -> np.ndarray: ...
 
 
-class Sink(Protocol):
+class BlockSink(Protocol):
     """What results are written to; blocks come in any order, each once."""
 
     def write(self, window: Window, values: np.ndarray) -> None:

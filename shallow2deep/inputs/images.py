@@ -162,7 +162,11 @@ def images_of(volume: Volume, ndim: int, slices: str | tuple[int, ...] | None) -
 
 
 def chosen_slices(slices: str | tuple[int, ...] | None, depth: int, name: str) -> Sequence[int]:
-    """The z indices that `"0:16"`, `"0:100:5"`, `"3,5"` or `(0, 7)` mean, all within `depth`."""
+    """The z indices that `"0:16"`, `"0:100:5"`, `"3,5"` or `(0, 7)` mean, all within `depth`.
+
+    >>> list(chosen_slices("2:8:3", 10, "stack.tif")), list(chosen_slices("0,7", 10, "stack.tif"))
+    ([2, 5], [0, 7])
+    """
     if slices is None:
         return range(depth)
     try:

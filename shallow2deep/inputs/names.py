@@ -24,6 +24,10 @@ def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
 
     Returns:
         None if names do not tell: one has no key, or two have the same, or two keys are alike.
+
+    >>> owners(["b_labels", "a_labels"], ["a", "b"])
+    [1, 0]
+    >>> owners(["first", "second"], ["a", "b"])
     """
     places = {key: n for n, key in enumerate(keys)}
     found = [_place(name, places) for name in names]

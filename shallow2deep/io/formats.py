@@ -19,7 +19,12 @@ _WITH_KEY = re.compile(r"(?i)(.+?\.(?:h5|hdf5|ilp|zarr))[/\\]?(?::(.*))?")
 
 
 def split_name(name: str) -> tuple[Path, str | None]:
-    """Path and inner path of `file.h5:inner/path`; the colon of a Windows drive is part of the path."""
+    """Path and inner path of `file.h5:inner/path`; the colon of a Windows drive is part of the path.
+
+    >>> path, key = split_name("data/stack.h5:volumes/raw")
+    >>> path.as_posix(), key
+    ('data/stack.h5', 'volumes/raw')
+    """
     match = _WITH_KEY.fullmatch(name)
     path, key = match.groups() if match else (name, None)
     with reading(Path(path)):  # an unknown user after ~

@@ -52,7 +52,12 @@ class ModelSpec:
     def of(
         cls, kind: str, outputs: tuple[Output, ...], network: NetworkSettings, ndim: int = 2, **more: Any
     ) -> Self:
-        """Of a network as it is set, with the same stride along each axis."""
+        """Of a network as it is set, with the same stride along each axis.
+
+        >>> spec = ModelSpec.of("enhancer", (Output(None),), NetworkSettings(features=8, depth=3, stem=2))
+        >>> spec.step, spec.build().halo
+        ((16, 16), (112, 112))
+        """
         strides = ((2,) * ndim,) * network.depth
         return cls(kind, outputs, network.features, strides, (network.stem,) * ndim, **more)
 

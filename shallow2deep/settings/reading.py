@@ -48,6 +48,9 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
 
     Raises:
         SettingsError: an override without `=`, or into something that is no section.
+
+    >>> with_overrides({"enhancer": {"steps": 1}}, ["enhancer.steps=5", "seed=3"])
+    {'enhancer': {'steps': 5}, 'seed': 3}
     """
     for override in overrides:
         path, equals, text = override.partition("=")
