@@ -1,0 +1,120 @@
+"""What happens in a run, as it happens: JSON lines in `events.jsonl`, written by one process, read by any.
+
+A line is one write, so that a reader meets whole lines, and at the end perhaps the beginning of one, which it
+leaves for later. Fields: `time` (seconds since 1970), `stage`, `kind` ("begun", "progress", "done",
+"picture", "stopped"), and with progress `what`, `done`, `total`, `left_s` (seconds, once they can be told)
+and numbers such as `loss` and `score`.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shallow2deep.progress import Bar
+
+FILE = "events.jsonl"
+Event = Mapping[str, Any]
+_INTERVAL = 1.0  # seconds between two lines of progress
+_MAX_TAIL = 2**20  # bytes that `last` looks at
+
+
+class Events:
+    """The one writer of a run's events.
+
+    Args:
+        run: the folder; None if nobody reads.
+        readers: called with every event, also those of progress that are too frequent for the file.
+    """
+
+    def __init__(self, run: Path | None = None, readers: Sequence[Callable[[Event], None]] = ()):
+        self._path = None if run is None else run / FILE
+        self._readers = readers
+        self._started: tuple[str, str, int, float] = ("", "", 0, 0.0)  # stage, what, done then, when
+        self._written = 0.0
+        if self._path is not None and self._path.exists():
+            _drop_half_a_line(self._path)
+
+    def emit(self, stage: str, kind: str, **values: Any) -> None:
+        """Tells the readers, and appends a line."""
+        self._tell({"time": round(time.time(), 3), "stage": stage, "kind": kind, **values}, to_file=True)
+
+    def progress(self, stage: str, what: str, done: int, total: int, **values: float) -> None:
+        """Tells how far a stage is; into the file at most once a second, and always the last."""
+        now = time.monotonic()
+        if self._started[:2] != (stage, what) or done < self._started[2]:
+            self._started, self._written = (stage, what, done, now), 0.0
+        event: dict[str, Any] = {"time": round(time.time(), 3), "stage": stage, "kind": "progress"}
+        event |= {"what": what, "done": done, "total": total, **values}
+        since, begun = done - self._started[2], self._started[3]
+        if since > 0:
+            event["left_s"] = round((now - begun) / since * (total - done), 1)
+        due = now - self._written >= _INTERVAL or done >= total
+        self._written = now if due else self._written
+        self._tell(event, to_file=due)
+
+    def _tell(self, event: Event, to_file: bool) -> None:
+        for reader in self._readers:
+            reader(event)
+        if self._path is None or not to_file:
+            return
+        line = json.dumps({k: v for k, v in event.items() if v == v}) + "\n"  # NaN is no JSON
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+
+def _drop_half_a_line(path: Path) -> None:
+    """What a killed writer left at the end, so that the next line stands for itself."""
+    with path.open("r+b") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _MAX_TAIL)
+        file.seek(start)
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            file.truncate(start + tail.rfind(b"\n") + 1)
+
+
+def read_events(path: Path, start: int = 0) -> Iterator[tuple[int, Event]]:
+    """The whole lines from byte `start` on, each with the position behind it, from which to read on."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                yield start, event
+
+
+def last_event(run: Path) -> Event | None:
+    """The newest event of a run."""
+    path = run / FILE
+    start = max(0, path.stat().st_size - _MAX_TAIL) if path.is_file() else 0
+    found = None
+    for _, event in read_events(path, start):
+        found = event
+    return found
+
+
+class BarReader:
+    """Shows progress as a bar."""
+
+    def __init__(self) -> None:
+        self._bar = Bar()
+
+    def __call__(self, event: Event) -> None:
+        if event["kind"] != "progress":
+            self._bar.close()
+            return
+        shown = {name: event[name] for name in ("loss", "best") if name in event}
+        self._bar.progress(event["what"], event["done"], event["total"], **shown)
