@@ -14,6 +14,7 @@ from shallow2deep.inputs.results import (
 )
 from shallow2deep.inputs.target import Target, open_target
 from shallow2deep.io.known import Known
+from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
@@ -39,6 +40,7 @@ def target_stages(config: AdaptConfig, run: Path, known: Known, trust: bool = Fa
     Raises:
         InputError: data or settings that cannot be used.
     """
+    require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     kept = kept_copy(run, ENHANCER, config.enhancer, known)
     target = open_target(config, trust, known, kept)
     forest = target_forest_stage(config, target)

@@ -6,6 +6,7 @@ from typing import Any
 from shallow2deep.inputs.results import ENHANCER
 from shallow2deep.inputs.source import open_sources
 from shallow2deep.io.known import Known
+from shallow2deep.networks.devices import require_devices
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import EnhancerTrainConfig
@@ -21,6 +22,7 @@ def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
     Raises:
         InputError: data or settings that cannot be used.
     """
+    require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     source = open_sources(config, known)
     forests = forests_stage(config, source)
     probabilities = probabilities_stage(config, source, forests)

@@ -12,10 +12,10 @@ from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
     ENHANCER,
     FOREST,
-    Predicting,
+    ImagePredictor,
     candidate_names,
+    image_predictor,
     made,
-    predicting,
 )
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.formats import ENDINGS as READABLE
@@ -58,7 +58,7 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    how, colours = _predicting(Path(model), step, device, trust)
+    how, colours = _predictor_of(Path(model), step, device, trust)
     if how.ndim == 3 and data.slices is not None:
         raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
@@ -83,14 +83,14 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predicting(model: Path, step: str, device_name: str, trust: bool) -> tuple[Predicting, str]:
+def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tuple[ImagePredictor, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = Predicting(partial(predict_raw, network, spec, device=device), spec.outputs)
+        how = ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
@@ -99,7 +99,7 @@ def _predicting(model: Path, step: str, device_name: str, trust: bool) -> tuple[
     name = _candidate(model, step, config)
     require_current(model, config, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
     enhancer = _own_enhancer(model, trust, known)
-    return predicting(model, name, config, device, enhancer), config.target.channels
+    return image_predictor(model, name, config, device, enhancer), config.target.channels
 
 
 def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:

@@ -210,7 +210,7 @@ def with_project(config: AdaptConfig) -> AdaptConfig:
 
 
 def project_images(
-    data: TargetData, known: Known | None = None
+    project: Project, data: TargetData, known: Known | None = None
 ) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """Images of a project, 2D ones or the planes of volumes, their strokes, and the project's features.
 
@@ -220,13 +220,12 @@ def project_images(
     Raises:
         InputError: data that cannot be used.
     """
-    assert data.ilp is not None
-    project, known, cache = open_project(data.ilp), known or Known(), ReadCache()
+    known, cache = known or Known(), ReadCache()
     frames = open_frames(project, data.raw)
     specs = {spec_of(project, frame.whole) for frame in frames}
     if len(specs) > 1:
         raise InputError(
-            f"{data.ilp}: its data sets differ in dimensions or channels; give data that are alike"
+            f"{project.path}: its data sets differ in dimensions or channels; give data that are alike"
         )
     numbers = np.zeros(256, np.uint8)
     for number, labels in enumerate(_labels_of_classes(project, data), 1):
@@ -240,7 +239,7 @@ def project_images(
     painted = {number for one in strokes for number in one.counts}
     if len(painted) < 2 and not data.probabilities:
         raise InputError(
-            f"{data.ilp} holds strokes of {len(painted)} labels; paint some of each in ilastik, and save"
+            f"{project.path} holds strokes of {len(painted)} labels; paint some of each in ilastik, and save"
         )
     return images, strokes, specs.pop()
 

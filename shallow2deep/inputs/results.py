@@ -75,7 +75,7 @@ def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Predicting:
+class ImagePredictor:
     """How a result predicts images.
 
     Attributes:
@@ -93,9 +93,9 @@ class Predicting:
         return foreground(self.apply(raw), self.outputs)
 
 
-def predicting(
+def image_predictor(
     run: Path, name: str, config: AdaptConfig, device: torch.device, enhancer: OpenedEnhancer
-) -> Predicting:
+) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
@@ -106,7 +106,7 @@ def predicting(
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return Predicting(partial(predict_raw, network, spec, device=device), spec.outputs)
+        return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -121,8 +121,13 @@ def predicting(
         threads=threads_each(config.jobs),
     )
     if name == FOREST:
-        return Predicting(to_map, of_forest(config.classes), forest.spec.ndim)
+        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim)
     applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device)
-    return Predicting(
-        lambda raw: applied.enhance(to_map(raw)), applied.outputs(config.classes), forest.spec.ndim
-    )
+    apply = partial(_enhanced_map, to_map, applied)
+    return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim)
+
+
+def _enhanced_map(
+    to_map: Callable[[np.ndarray], np.ndarray], enhancer: Enhancer, raw: np.ndarray
+) -> np.ndarray:
+    return enhancer.enhance(to_map(raw))

@@ -20,7 +20,7 @@ from shallow2deep.inputs.maps import check_against_strokes, open_maps
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
-from shallow2deep.io.ilp import open_project
+from shallow2deep.io.ilp import Project, open_project
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
@@ -149,7 +149,8 @@ def open_target(
     check_engine(config.engine)
     known = known or Known()
     enhancer = open_enhancer(kept or config.enhancer, trust, known)
-    images, strokes, spec = _open_images(config, _features(config, enhancer.spec), known)
+    project = None if config.target.ilp is None else open_project(config.target.ilp)
+    images, strokes, spec = _open_images(config, project, _features(config, enhancer.spec), known)
     _compare_pixel_sizes(config, enhancer.spec, images[0])
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
@@ -168,7 +169,7 @@ def open_target(
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
-    return Target(images, planes, drawn, spec, enhancer, _open_forest(config, spec), bool(maps))
+    return Target(images, planes, drawn, spec, enhancer, _open_forest(config, project, spec), bool(maps))
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
@@ -198,11 +199,11 @@ def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
 
 
 def _open_images(
-    config: AdaptConfig, spec: FeatureSpec | None, known: Known
+    config: AdaptConfig, project: Project | None, spec: FeatureSpec | None, known: Known
 ) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """The images, the strokes on each of their parts, and the features of a forest for them."""
-    if config.target.ilp is not None:
-        images, strokes, own = project_images(config.target, known)
+    if project is not None:
+        images, strokes, own = project_images(project, config.target, known)
         if config.features is not None:
             own = replace(feature_spec(config.features, own.ndim), channels=own.channels)
         return images, strokes, own
@@ -223,10 +224,9 @@ def _open_images(
     return images, strokes, replace(spec, channels=channels.pop())
 
 
-def _open_forest(config: AdaptConfig, spec: FeatureSpec) -> Forest | None:
-    if config.forest == "train" or config.target.ilp is None:
+def _open_forest(config: AdaptConfig, project: Project | None, spec: FeatureSpec) -> Forest | None:
+    if config.forest == "train" or project is None:
         return None
-    project = open_project(config.target.ilp)
     return project_forest(project, spec, class_order(project, config.target.background))
 
 

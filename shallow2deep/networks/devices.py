@@ -1,5 +1,7 @@
 """Where and in which precision to compute."""
 
+from collections.abc import Iterable
+
 import torch
 
 from shallow2deep.errors import SettingsError
@@ -19,6 +21,16 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise SettingsError(f'device "{name}" is not there; set device to auto, cpu or cuda') from None
     return device
+
+
+def require_devices(names: Iterable[str]) -> None:
+    """Whether this machine has all of these devices.
+
+    Raises:
+        SettingsError: naming the first that it has not.
+    """
+    for name in names:
+        choose_device(name)
 
 
 def use_bfloat16(precision: str, device: torch.device) -> bool:

@@ -77,9 +77,7 @@ class Control:
             name = signal.Signals(self._signal).name
             raise Interrupted(f"stopped by {name}; run the same command again to go on", 128 + self._signal)
         if self.asked() == "stop":
-            raise Interrupted(
-                "stopped on request; run the same command again to go on", 128 + signal.SIGTERM
-            )
+            raise Interrupted("stopped on request; run the same command again to go on", 128 + signal.SIGTERM)
         if self.asked() == "abort":
             raise Aborted("given up on request; what is finished stays")
 

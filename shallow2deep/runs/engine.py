@@ -175,7 +175,9 @@ def stale_stage(run: Path, stages: Sequence[Stage], names: Sequence[str], known:
         if stage.name in needed:
             state = state_of(run, stage, known)
             if state.word != "finished":
-                return f"its stage {stage.name} is {state.word}" + (f" ({state.reason})" if state.reason else "")
+                return f"its stage {stage.name} is {state.word}" + (
+                    f" ({state.reason})" if state.reason else ""
+                )
     return None
 
 

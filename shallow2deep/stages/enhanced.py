@@ -14,7 +14,6 @@ from shallow2deep.settings import AdaptConfig
 
 
 def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, enhancer: Stage) -> Stage:
-    choose_device(config.enhanced.device)
     work = partial(enhance_maps, config, target)
     return Stage(ENHANCED, config.enhanced.deciding(), after(enhancer, forest), work)
 

@@ -9,7 +9,6 @@ import torch
 
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.source import Source
-from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.networks.unet import UNet
@@ -63,7 +62,6 @@ def pool_network_stage(
         inputs: what of the pool it sees: "maps" or "raw".
         roles: what its outputs tell.
     """
-    choose_device(settings.device)
     spec = ModelSpec.of(name, roles, settings.network, config.ndim, voxel_size=source.voxel_size)
     require_whole_steps(f"{name}.patch", settings.patch, spec)
     deciding = {"seed": config.seed, "voxel_size": source.voxel_size, **settings.deciding()}

@@ -23,9 +23,9 @@ from shallow2deep.inputs.results import (
     FOREST,
     SOURCE_NET,
     SUPERVISED,
+    image_predictor,
     made,
     map_path,
-    predicting,
 )
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import atomic_path, write_json
@@ -183,7 +183,7 @@ def _consistency(names: Sequence[str], config: AdaptConfig, target: Target, job:
     device = choose_device(config.enhanced.device)
     # maps made elsewhere: there is no forest that could see the changed image
     able = [name for name in names if not (target.has_maps and name in (FOREST, ENHANCED))]
-    how = {name: predicting(job.run, name, config, device, target.enhancer) for name in able}
+    how = {name: image_predictor(job.run, name, config, device, target.enhancer) for name in able}
     measured = {name: Consistency() for name in able}
     for ndim in sorted({one.ndim for one in how.values()}):
         raws = [image.whole for image in target.images] if ndim == 3 else [p.raw for p in target.planes]

@@ -45,7 +45,6 @@ def network_stage(
         variant: of the segmentor; a baseline has none, and starts from scratch.
     """
     settings = config.segmentor or SegmentorSettings()
-    choose_device(settings.device)
     spec = ModelSpec.of(
         "segmentor",
         of_foreground(config.classes[1:]),

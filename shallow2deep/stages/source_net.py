@@ -45,7 +45,6 @@ def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, 
             f"the source net takes grey images but these have {target.spec.channels} channels; leave out "
             "compare.source_net"
         )
-    choose_device(config.enhanced.device)
     work = partial(apply_source_net, config, target)
     return Stage(SOURCE_NET, {}, target.fingerprints | after(model), work)
 

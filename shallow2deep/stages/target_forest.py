@@ -22,7 +22,6 @@ from shallow2deep.training.from_strokes import train_forest
 
 
 def target_forest_stage(config: AdaptConfig, target: Target) -> Stage:
-    choose_device(config.enhanced.device)
     settings = {
         "seed": config.seed,
         "classes": config.classes,
