@@ -3,11 +3,27 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from tiny import disc_image
 
-from shallow2deep.features import FILTERS
+from shallow2deep.exports.forest_in_project import export_forest
+from shallow2deep.features import FILTERS, FeatureSpec
+from shallow2deep.forests import Forest, fit_forest
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.settings import AdaptConfig, validated
+from shallow2deep.training.from_strokes import train_forest
+
+SELECTION = [
+    (name, scale, False)
+    for name in ("GaussianSmoothing", "HessianOfGaussianEigenvalues")
+    for scale in (0.7, 1.6)
+]
+SPEC = FeatureSpec.of_selection(SELECTION, 2)
+LABELS = ("Label 1", "Label 2")
+FOREST_GROUP = "PixelClassification/ClassifierForests"
 
 
 def axistags(axes: str) -> str:
@@ -17,7 +33,7 @@ def axistags(axes: str) -> str:
 def write_project(
     path: Path,
     data: Sequence[tuple[str | np.ndarray, str, np.ndarray]],
-    label_names: tuple[str, ...] = ("Label 1", "Label 2"),
+    label_names: tuple[str, ...] = LABELS,
     workflow: str = "Pixel Classification",
     version: str = "1.4.1",
     scales: tuple[float, ...] = (0.7, 1.6),
@@ -99,3 +115,56 @@ def add_empty_forest(path: Path, n_features: int, group: str = "PixelClassificat
                 own[key] = np.array([value], float)
         forest["_ext_param/class_weights_"] = np.ones(2)
         forest["_ext_param/labels"] = np.array([1, 2], np.uint32)
+
+
+def untrained_project(folder: Path, label_names: tuple[str, ...] = LABELS) -> Path:
+    """A project without data to speak of, and a forest without trees."""
+    raw = np.zeros((20, 20, 1), np.uint8)
+    path = write_project(folder / "p.ilp", [(raw, "yxc", np.zeros_like(raw))], label_names)
+    add_empty_forest(path, SPEC.n_features)
+    return path
+
+
+def grown(seed: int, n_trees: int = 7, classes: tuple[str, ...] = LABELS, **growth: Any) -> Forest:
+    """A forest for such a project."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 5, (200, SPEC.n_features)).astype(np.float32)  # whole numbers meet thresholds
+    y = (x[:, 0] + x[:, 1] + rng.random(200) > 4.5).astype(np.int64)
+    return fit_forest(x, y, SPEC, classes, n_trees=n_trees, seed=seed, **growth)
+
+
+def painted(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Raw `(y, x)` and strokes: 1 on discs, 2 on the ground, as an ilastik user might have it."""
+    raw, labels = disc_image(seed, 60)
+    strokes = np.zeros_like(labels)
+    for row in (20, 40, 60, 80):
+        strokes[row : row + 2] = np.where(labels[row : row + 2] > 0, 1, 2)
+    return raw, strokes
+
+
+def trained_project(folder: Path) -> Path:
+    """A trained 2D project of two lanes; the forest in it also as forest.npz."""
+    lanes = [painted(seed) for seed in (200, 201)]
+    path = write_project(
+        folder / "flat.ilp", [(raw[..., None], "yxc", s[..., None]) for raw, s in lanes], ("disc", "ground")
+    )
+    add_empty_forest(path, SPEC.n_features)
+    forest = train_forest([r for r, _ in lanes], [s for _, s in lanes], SPEC, 9, classes=("disc", "ground"))
+    forest.save(folder / "forest.npz")
+    return export_forest(forest, path, folder / "trained.ilp")
+
+
+def adapt_config(enhancer: Path, target: dict, **changes: object) -> AdaptConfig:
+    """Settings of a quick adaptation."""
+    values = {
+        "target": target,
+        "enhancer": str(enhancer),
+        "target_forest": {"n_trees": 5},
+        "enhanced": {"device": "cpu"},
+    }
+    return validated(AdaptConfig, values | changes, "test")
+
+
+def foreground(run: Path, name: str, stage: str = "target_forest") -> np.ndarray:
+    """The last channel of a run's map."""
+    return open_volume(run / stage / f"{name}.h5").read()[-1]

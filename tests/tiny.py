@@ -9,6 +9,13 @@ from scipy import ndimage as ndi
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, validated
 
 N_IMAGES, SIZE = 4, 96
+PACKAGE = (
+    "package.title=tiny enhancer",
+    "package.authors=[{name: A. Tester}]",
+    "package.licence=CC0-1.0",
+    "package.validation=Dice 0.5 on made-up discs.",
+)
+VARIANTS = ("plain", "consistency", "rectification", "both")
 SEGMENTOR = {
     "network": {"features": 4, "depth": 2, "stem": 1},
     "patch": [32, 32],
@@ -83,6 +90,22 @@ class Data:
     def target(self, enhancer: Path, **changes: object) -> AdaptConfig:
         return validated(AdaptConfig, self.target_values(enhancer, **changes), "test")
 
+    def segmentor_values(self, enhancer: Path, **changes: object) -> dict:
+        """With dense labels, held-out strokes, and a segmentor; `changes` are of its settings."""
+        strokes = {"raw": f"{self.folder}/target*_raw.png", "strokes": f"{self.folder}/target*_strokes.png"}
+        return self.target_values(
+            enhancer,
+            segmentor=SEGMENTOR | {"variants": VARIANTS[:1]} | changes,
+            target=strokes | {"labels": f"{self.folder}/target*_labels.png"},
+            held_out=0.3,
+        )
+
+    def with_segmentor(self, enhancer: Path, compared: bool = False, **changes: object) -> AdaptConfig:
+        """The same, with all baselines if `compared`."""
+        extra = {"source_net": True, "strokes_net": True, "supervised": True} if compared else {}
+        values = self.segmentor_values(enhancer, **changes) | {"compare": extra}
+        return validated(AdaptConfig, values, "test")
+
 
 def disc_image(seed: int, contrast: float) -> tuple[np.ndarray, np.ndarray]:
     """Raw uint8 and instance labels uint8, both `(SIZE, SIZE)`."""
@@ -98,7 +121,7 @@ def disc_image(seed: int, contrast: float) -> tuple[np.ndarray, np.ndarray]:
 
 def artifacts(run: Path) -> dict[str, bytes]:
     """All files of a run that are to be the same each time, by name."""
-    timed = ("log.txt", "tensorboard", "minutes.json", "report.html")
+    timed = ("log.txt", "events.jsonl", "known.json", "tensorboard", "minutes.json", "report", "report.html")
     scratch = (*timed, ".lock", "checkpoints", "settings.yaml")
     return {
         str(p.relative_to(run)): p.read_bytes()

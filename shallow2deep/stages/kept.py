@@ -42,7 +42,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def kept_enhancer_stage(run: Path, given: str, enhancer: OpenedEnhancer, known: Known) -> Stage:
     """Copies the enhancer, unless the run's own copy is what was opened."""
-    if enhancer.place.is_relative_to(run / ENHANCER):
+    if kept_copy(run, ENHANCER, given, known) and enhancer.place.is_relative_to(run / ENHANCER):
         _tell_if_replaced(given, _manifest(run / ENHANCER)["inputs"], known)
         return _as_it_stands(run, ENHANCER)
     settings = {"given": given, "package": is_package(enhancer.place)}

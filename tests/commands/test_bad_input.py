@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import yaml
 from tiny import SIZE, Data, artifacts
+from typer.testing import CliRunner
 
-from shallow2deep.cli import main
+from shallow2deep.cli import app, main
+from shallow2deep.errors import InputError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -181,6 +183,25 @@ def test_a_failed_call_leaves_a_finished_run_alone(
     config.write_text(yaml.safe_dump(data.target_values(source_run, seed=-1)))
     assert run(monkeypatch, "adapt", config, "--run", target_run) == 2
     assert artifacts(target_run) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--ilp", "{gone}"], "no such file"),
+        (["--ilp", "{flat}", "--background", "dust"], 'no label "dust"'),
+        (["--ilp", "{flat}", "--strokes", "s.png"], "give one of them"),
+        (["--raw", "x.png"], "strokes are missing"),
+        (["--raw", "x.png", "--strokes", "s.png", "--forest", "ilp"], "target.ilp"),
+    ],
+)
+def test_flags_of_adapt(flags: list[str], message: str, flat: Path, source_run: Path, tmp_path: Path) -> None:
+    filled = [flag.format(gone=tmp_path / "gone.ilp", flat=flat) for flag in flags]
+    run = tmp_path / "run"
+    result = CliRunner().invoke(app, ["adapt", *filled, "--enhancer", str(source_run), "--run", str(run)])
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(

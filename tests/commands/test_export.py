@@ -1,4 +1,4 @@
-"""Finished runs as packages and back; enhancers by name, by file and from strangers."""
+"""Finished runs as packages and back; packages from strangers."""
 
 import io
 import json
@@ -8,31 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import SEGMENTOR, Data, artifacts
+from tiny import PACKAGE, SEGMENTOR, Data, artifacts
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from shallow2deep import adapt, export, predict
 from shallow2deep.cli import app
-from shallow2deep.settings import read_yaml
 from shallow2deep.errors import InputError
 from shallow2deep.exports.packages import read_package
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.inputs.models import find_enhancer, models
-
-SETTINGS = (
-    "package.title=tiny enhancer",
-    "package.authors=[{name: A. Tester}]",
-    "package.licence=CC0-1.0",
-    "package.validation=Dice 0.5 on made-up discs.",
-)
-
-
-@pytest.fixture
-def package(source_run: Path, tmp_path: Path) -> Path:
-    pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
-    return export(source_run, tmp_path / "models" / "tiny-discs.zip", overrides=SETTINGS)
 
 
 def test_an_exported_enhancer_adapts_as_the_run_does(
@@ -60,42 +45,8 @@ def test_the_card_says_where_it_comes_from_and_how_well_it_does(package: Path) -
 
 
 def test_the_same_export_gives_the_same_bytes(package: Path, source_run: Path) -> None:
-    again = export(source_run, package.with_name("again.zip"), overrides=SETTINGS)
+    again = export(source_run, package.with_name("again.zip"), overrides=PACKAGE)
     assert again.read_bytes() == package.read_bytes()
-
-
-def test_models_by_name(package: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S2D_MODELS", str(package.parent))
-    assert "tiny-discs" in [model.name for model in models()]
-    assert find_enhancer("tiny-discs") == package
-    listing = CliRunner().invoke(app, ["models"], catch_exceptions=False).output
-    assert "tiny-discs" in listing
-    assert "CC0-1.0" in listing
-    raw, strokes = (f"{data.folder}/target*_{name}.png" for name in ("raw", "strokes"))
-    arguments = [
-        "adapt",
-        "--raw",
-        raw,
-        "--strokes",
-        strokes,
-        "--enhancer",
-        "tiny-discs",
-        "--run",
-        str(tmp_path / "r"),
-    ]
-    result = CliRunner().invoke(
-        app, [*arguments, "--set", "target_forest.n_trees=3", "--set", "classes=[ground, disc]"]
-    )
-    assert result.exit_code == 0, result.exception
-    with pytest.raises(InputError, match="s2d models"):
-        find_enhancer("tiny-disks")
-    (package.parent / "broken.zip").write_text("no zip file")
-    assert "tiny-discs" in [model.name for model in models()]
-    assert find_enhancer("tiny-discs") == package
-    (tmp_path / "adapt.yaml").write_text("enhancer: tiny-discs\n")
-    assert read_yaml(tmp_path / "adapt.yaml")["enhancer"] == "tiny-discs"
-    (tmp_path / "tiny-discs").mkdir()
-    assert read_yaml(tmp_path / "adapt.yaml")["enhancer"] == str(tmp_path / "tiny-discs")
 
 
 class _Stranger(nn.Module):
@@ -158,13 +109,13 @@ def test_an_enhancer_of_somebody_else(data: Data, tmp_path: Path) -> None:
     package.unlink()
     predict(run, f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
     with pytest.raises(InputError, match="came as a package"):
-        export(run, tmp_path / "x.zip", overrides=SETTINGS)
+        export(run, tmp_path / "x.zip", overrides=PACKAGE)
 
 
 def test_a_packages_own_enhancer_is_not_exported_again(package: Path, data: Data, tmp_path: Path) -> None:
     adapt(data.target(package), tmp_path / "run")
     with pytest.raises(InputError, match="came as a package"):
-        export(tmp_path / "run", tmp_path / "x.zip", overrides=SETTINGS)
+        export(tmp_path / "run", tmp_path / "x.zip", overrides=PACKAGE)
 
 
 def test_what_follows_an_adaptation_takes_trust(data: Data, tmp_path: Path) -> None:
@@ -172,7 +123,7 @@ def test_what_follows_an_adaptation_takes_trust(data: Data, tmp_path: Path) -> N
     package, run = strangers_package(tmp_path / "stranger.zip", python=True), tmp_path / "run"
     segmentor = SEGMENTOR | {"steps": 2, "confidence": {"use": "none"}}
     adapt(data.target(package, enhanced={"scales": [1]}, segmentor=segmentor), run, trust=True)
-    command = ["export", str(run), "--out", str(tmp_path / "s.zip"), *(f"--set={s}" for s in SETTINGS)]
+    command = ["export", str(run), "--out", str(tmp_path / "s.zip"), *(f"--set={s}" for s in PACKAGE)]
     for arguments in (command, ["status", str(run)]):
         assert "--trust" in str(CliRunner().invoke(app, arguments).exception)
         result = CliRunner().invoke(app, [*arguments, "--trust"], catch_exceptions=False)
@@ -186,7 +137,7 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
     run = tmp_path / "run"
     segmentor = SEGMENTOR | {"steps": 2, "confidence": {"use": "none"}}
     adapt(data.target(source_run, segmentor=segmentor), run)
-    package = export(run, tmp_path / "segmentor.zip", overrides=SETTINGS)
+    package = export(run, tmp_path / "segmentor.zip", overrides=PACKAGE)
     assert read_package(package).kind == "segmentor"
     with zipfile.ZipFile(package) as archive:
         card = archive.read("README.md").decode()
@@ -199,7 +150,7 @@ def test_a_segmentor_for_bioimageio_and_zen(data: Data, source_run: Path, tmp_pa
     assert model is not None
     assert len(model.record["features"]["filters"]) > 1
     assert (
-        read_package(export(run, tmp_path / "e.zip", step="enhanced", overrides=SETTINGS)).kind == "enhancer"
+        read_package(export(run, tmp_path / "e.zip", step="enhanced", overrides=PACKAGE)).kind == "enhancer"
     )
     pytest.importorskip("czmodel", reason="the extra czann")
     arguments = ["export", str(run), "--format", "czann", "--out", str(tmp_path / "s.czann"), "--tile", "256"]

@@ -17,6 +17,8 @@ from shallow2deep.exports.czann import value_range_of, write_czann
 from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import of_foreground
+from shallow2deep.settings import NetworkSettings
 
 MEAN, DEVIATION = 110.0, 37.5
 
@@ -29,7 +31,8 @@ def _packages() -> None:
 
 def made(stem: int = 1, outputs: tuple[str, ...] = ("disc",)) -> tuple[UNet, ModelSpec]:
     torch.manual_seed(stem)
-    spec = ModelSpec("segmentor", outputs, 4, 2, stem, normalisation=(MEAN, DEVIATION))
+    network = NetworkSettings(features=4, depth=2, stem=stem)
+    spec = ModelSpec.of("segmentor", of_foreground(outputs), network, normalisation=(MEAN, DEVIATION))
     network = spec.build()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics as after training
@@ -101,12 +104,13 @@ def test_3d_is_2d_on_each_plane(stem: int, tile: int, tmp_path: Path) -> None:
     metadata, apply = unpacked(path, tmp_path / "unpacked")
     assert metadata.input_shape == [3, tile, tile, 1]
     assert metadata.output_shape == [3, tile, tile, 3]
-    assert metadata.min_overlap == [0, 2 * network.halo, 2 * network.halo]
+    halo, _ = network.halo
+    assert metadata.min_overlap == [0, 2 * halo, 2 * halo]
 
     raw = grey((2, 3, tile, tile))  # two tiles at a time
     found = apply((raw / 255).astype(np.float32)[..., None])
     assert found.shape == (2, 3, tile, tile, 3)
-    inner = (slice(network.halo, -network.halo),) * 2
+    inner = (slice(halo, -halo),) * 2
     for batch in range(2):
         for z in range(3):
             reference = expected(network, raw[batch, z])
@@ -133,7 +137,7 @@ def test_description(tmp_path: Path) -> None:
     assert metadata.classes == ["background", "bright disc"]
     assert metadata.input_shape == [144, 144, 1]
     assert metadata.output_shape == [144, 144, 2]
-    assert metadata.min_overlap == [2 * network.halo] * 2 == [96, 96]
+    assert metadata.min_overlap == [2 * halo for halo in network.halo] == [96, 96]
     assert metadata.model_name == "Discs"
     with zipfile.ZipFile(path) as file:
         assert sorted(file.namelist()) == ["license.txt", "model.json", "model.model"]
@@ -237,7 +241,7 @@ def test_a_wrong_conversion_is_not_kept(
         ({"in_channels": 3}, "has 3 channels"),
         ({"normalisation": (300.0, 20.0)}, "mean 300 is not within 0 and the value range 255"),
         ({"normalisation": (-0.1, 1.0)}, "mean -0.1 is not within"),
-        ({"outputs": ("disc", "rim")}, "3 different names were expected"),
+        ({"outputs": of_foreground(("disc", "rim"))}, "3 different names were expected"),
     ],
 )
 def test_networks_that_zen_cannot_use(changes: dict, message: str, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from tiny import N_IMAGES, Data, disc_image
 
 from shallow2deep import enhancer_train
-from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.networks.model import load_model
+from shallow2deep.settings import AuthorSettings, CitationSettings
 
 pytestmark = pytest.mark.slow  # each makes an environment of its own
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from trained import as_trained
 
-from shallow2deep.settings import AuthorSettings, CitationSettings
 from shallow2deep.errors import DamagedFileError, InputError, Shallow2DeepError
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.packages import load_package, read_package
@@ -21,8 +21,17 @@ from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
+from shallow2deep.outputs import BOUNDARY, Output
+from shallow2deep.settings import AuthorSettings, CitationSettings, NetworkSettings
 
-SPEC = ModelSpec("enhancer", ("mito", "boundary"), 4, 1, 2, voxel_size=(4.6, 4.6), record={"steps": 12})
+SPEC = ModelSpec.of(
+    "enhancer",
+    (Output(None), Output(None, BOUNDARY)),
+    NetworkSettings(features=4, depth=1, stem=2),
+    voxel_size=(4.6, 4.6),
+    record={"steps": 12},
+    metadata={"name": "mito", "data_licences": ["CC0-1.0"]},
+)
 INFO = PackageInfo(
     name="Tiny enhancer",
     description="A network for tests.",
@@ -39,12 +48,7 @@ COVER = np.zeros((10, 20), np.uint8)
 
 def made() -> UNet:
     torch.manual_seed(0)
-    network = SPEC.build().eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # statistics as after training
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-    return network
+    return as_trained(SPEC.build())
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,7 @@ def test_what_is_written_is_read(form: str, tmp_path: Path) -> None:
     write_package(path, made(), SPEC, INFO, IMAGE, COVER)
     package = read_package(path)
     assert (package.name, package.licence, package.kind) == ("Tiny enhancer", "CC0-1.0", "enhancer")
-    assert package.outputs == ("mito", "boundary")
+    assert package.outputs == SPEC.outputs
     assert package.record == {"features": {"scales": [0.7]}}
     network, spec = load_package(path)
     assert spec == SPEC == package.model
@@ -167,7 +171,10 @@ def test_other_weights_are_refused(
     "change",
     [
         {"features": 2**40},
-        {"depth": 9},
+        {"strides": [[2, 2]] * 9},
+        {"format": 1, "depth": 9},
+        {"strides": [[2, 3]]},
+        {"stem": [3, 3]},
         {"kind": "teacher"},
         {"kind": ["enhancer"]},
         {"voxel_size": [10**400]},
@@ -189,7 +196,7 @@ def test_size_of_the_network_is_checked_against_memory(
     monkeypatch.setattr(
         "shallow2deep.exports.packaged_networks.require_memory", lambda n_bytes, what: asked.append(n_bytes)
     )
-    big = {"features": 1024, "depth": 4}
+    big = {"features": 1024, "strides": [[2, 2]] * 4}
     crafted = changed(files, lambda r: r["config"]["shallow2deep"]["model"].update(big))
     with pytest.raises(DamagedFileError, match="not those of its network"):
         load_package(zipped(tmp_path / "p.zip", crafted))
@@ -206,11 +213,8 @@ def test_foreign_torchscript_is_taken(files: dict[str, bytes], tmp_path: Path) -
     assert read_package(path).kind == "enhancer"
     assert read_package(path).model is None
     network, spec = load_package(path)
-    assert (spec.kind, spec.outputs, spec.record) == (
-        "enhancer",
-        ("mito", "boundary"),
-        {"name": INFO.name, "data_licences": ["CC0-1.0"]},
-    )
+    assert (spec.kind, spec.outputs) == ("enhancer", SPEC.outputs)
+    assert spec.metadata == {"name": INFO.name, "data_licences": ["CC0-1.0"]}
     expected = predict_with_network(made(), IMAGE)
     assert np.abs(predict_with_network(network, IMAGE) - expected).max() < 1e-5
     blocked = predict_with_network(network, IMAGE, (8, 8))
@@ -265,7 +269,7 @@ def test_sizes_of_foreign_blocks_are_valid(
             rdf["outputs"][0]["axes"][i]["halo"] = halo
 
     network, _ = load_package(zipped(tmp_path / "p.zip", changed(as_foreign(files, "torchscript"), change)))
-    assert (network.step, network.halo) == expected
+    assert (network.step, network.halo) == tuple((n, n) for n in expected)
     assert (expected[0] + 2 * expected[1] - minimum) % step == 0
     assert expected[0] + 2 * expected[1] >= minimum
 

@@ -25,4 +25,4 @@ def test_their_own_test_tensors(path: Path) -> None:
     with torch.inference_mode():
         found = torch.sigmoid(network(torch.from_numpy(given))).numpy()
     assert np.abs(found - expected).max() < 1e-4
-    assert all(licence in card for licence in spec.record["data_licences"])
+    assert all(licence in card for licence in spec.metadata["data_licences"])

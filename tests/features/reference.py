@@ -74,3 +74,11 @@ def of_channel(image: np.ndarray, one: Filter, spec: FeatureSpec) -> np.ndarray:
         return np.stack([of_channel(plane, flat, spec) for plane in image], 1)
     smoothed = derivative(image, one.presmoothing, unit(image.ndim), spec.presmoothing_window)
     return apply(smoothed, one, spec.window)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, share: float) -> None:
+    """Within a share of each feature's range."""
+    axes = tuple(range(1, found.ndim))
+    span = expected.max(axes) - expected.min(axes)
+    error = np.abs(found - expected).max(axes)
+    assert (error <= share * np.maximum(span, 1e-3)).all(), error / np.maximum(span, 1e-3)

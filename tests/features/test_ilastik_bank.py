@@ -1,31 +1,19 @@
 """Features: equal to the real fastfilters' stored outputs and to a slow reference on any shape."""
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from features.reference import apply
+from features.reference import assert_close
 from features.reference import features as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shallow2deep.errors import InputError
 from shallow2deep.features import FILTERS, FeatureSpec, compute_features
-from shallow2deep.features.spec import Filter
 from shallow2deep.features.torch_bank import compute_features_torch
-
-
-def assert_close(found: np.ndarray, expected: np.ndarray, share: float) -> None:
-    """Within a share of each feature's range."""
-    axes = tuple(range(1, found.ndim))
-    span = expected.max(axes) - expected.min(axes)
-    error = np.abs(found - expected).max(axes)
-    assert (error <= share * np.maximum(span, 1e-3)).all(), error / np.maximum(span, 1e-3)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -129,47 +117,6 @@ def test_what_cannot_be_filtered_is_refused(raw: np.ndarray) -> None:
         compute_features(raw, FeatureSpec.ilastik())
 
 
-def test_unknown_and_missing_engines_are_refused() -> None:
+def test_unknown_engines_are_refused() -> None:
     with pytest.raises(InputError, match="abacus"):
         compute_features(np.zeros((4, 4)), FeatureSpec.ilastik(), engine="abacus")
-
-
-def test_missing_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fastfilters", None)
-    with pytest.raises(InputError, match="conda"):
-        compute_features(np.zeros((4, 4)), FeatureSpec.ilastik(), engine="fastfilters")
-
-
-def test_fastfilters_is_called_as_ilastik_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a stand-in that computes what the package does, with its exchanged arguments."""
-
-    def plain(name: str) -> Callable[[np.ndarray, float, float], np.ndarray]:
-        def call(image: np.ndarray, sigma: float, window: float) -> np.ndarray:
-            result = apply(image.astype(np.float64), Filter(name, 1, 1, (sigma,)), window)
-            return result[0] if len(result) == 1 else np.moveaxis(result, 0, -1)
-
-        return call
-
-    def tensor(image: np.ndarray, smoothing: float, gradient: float, window: float) -> np.ndarray:
-        one = Filter("StructureTensorEigenvalues", 1, 1, (gradient, smoothing))
-        return np.moveaxis(apply(image.astype(np.float64), one, window), 0, -1)
-
-    stand_in = SimpleNamespace(
-        gaussianSmoothing=plain("GaussianSmoothing"),
-        laplacianOfGaussian=plain("LaplacianOfGaussian"),
-        gaussianGradientMagnitude=plain("GaussianGradientMagnitude"),
-        hessianOfGaussianEigenvalues=plain("HessianOfGaussianEigenvalues"),
-        structureTensorEigenvalues=tensor,
-    )
-    monkeypatch.setitem(sys.modules, "fastfilters", stand_in)
-    raw = np.random.default_rng(0).random((40, 50), np.float32)
-    spec = FeatureSpec.ilastik()
-    found = compute_features(raw, spec, engine="fastfilters")
-    np.testing.assert_allclose(found, compute_features(raw, spec), atol=1e-4)
-
-
-def test_fastfilters_engine() -> None:
-    pytest.importorskip("fastfilters", reason="fastfilters is available from conda only")
-    raw = np.random.default_rng(0).random((60, 70), np.float32)
-    spec = FeatureSpec.ilastik()
-    assert_close(compute_features(raw, spec, "fastfilters"), compute_features(raw, spec), 1e-3)

@@ -1,105 +1,25 @@
-"""Forests: equal to scikit-learn, the same bytes every time, and safe to load whatever the file holds."""
+"""Forest files: the same bytes every time, and safe to load whatever they hold."""
 
 import io
 import json
-import math
-import tracemalloc
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forests.samples import CLASSES, SPEC, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
-from shallow2deep.errors import DamagedFileError, FeatureMismatchError, InputError
-from shallow2deep.features import FeatureSpec, compute_features
-from shallow2deep.forests import (
-    Forest,
-    SingleClassError,
-    fit_forest,
-    predict_features,
-    predict_probabilities,
-    train_forest,
-)
-
-SPEC = FeatureSpec.ilastik([0.7, 1.6])
-CLASSES = ("background", "nucleus", "membrane")
-
-
-def samples(n: int, seed: int = 0, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, SPEC.n_features)).astype(np.float32)
-    return x, (x[:, 0] + rng.normal(size=n) > 0).astype(int) + (classes > 2) * (x[:, 1] > 1)
+from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.features import FeatureSpec
+from shallow2deep.forests import Forest, fit_forest, predict_features
 
 
 @pytest.fixture(scope="module")
 def forest() -> Forest:
     return fit_forest(*samples(500), SPEC, CLASSES, n_trees=7, seed=3)
-
-
-@settings(max_examples=20)
-@given(
-    n=st.integers(4, 300),
-    trees=st.integers(1, 12),
-    depth=st.sampled_from([None, 1, 5]),
-    random_thresholds=st.booleans(),
-    pixels=st.integers(1, 2500),
-    seed=st.integers(0, 1000),
-)
-def test_equal_to_scikit_learn(
-    n: int, trees: int, depth: int | None, random_thresholds: bool, pixels: int, seed: int
-) -> None:
-    x, y = samples(n, seed)
-    x, y[:2] = np.round(x, 1), (0, 1)  # ties with thresholds, and at least two classes
-    options = {"n_estimators": trees, "max_depth": depth, "random_state": seed}
-    peer = ExtraTreesClassifier if random_thresholds else RandomForestClassifier
-    expected = peer(**options).fit(x, y)
-    ours = fit_forest(
-        x, y, SPEC, CLASSES, n_trees=trees, max_depth=depth, random_thresholds=random_thresholds, seed=seed
-    )
-    test = np.round(samples(pixels, seed + 1)[0], 1)
-    p = predict_features(ours, test.T.reshape(SPEC.n_features, pixels))
-    np.testing.assert_allclose(p[expected.classes_].T, expected.predict_proba(test), atol=1e-6)
-
-
-@settings(max_examples=25)
-@given(st.sampled_from([(1, 1), (1, 90), (90, 1), (37, 71), (1, 1, 1), (3, 1, 70), (9, 11, 13)]), st.data())
-def test_images_of_any_shape_and_layout_equal_scikit_learn(
-    shape: tuple[int, ...], data: st.DataObject
-) -> None:
-    x, y = samples(200)
-    ours = fit_forest(x, y, SPEC, CLASSES, n_trees=5, seed=1)
-    expected = RandomForestClassifier(n_estimators=5, random_state=1).fit(x, y)
-    features = samples(math.prod(shape), 2)[0].T.reshape(-1, *shape)
-    probabilities = expected.predict_proba(features.reshape(len(features), -1).T).T.reshape(3, *shape)
-    layout = data.draw(st.sampled_from(["C", "F", "big-endian", "strided", "reversed"]))
-    views = {
-        "C": features,
-        "F": np.asfortranarray(features),
-        "big-endian": features.astype(">f4"),
-        "strided": np.repeat(features, 2, -1)[..., ::2],
-        "reversed": features[:, ::-1].copy()[:, ::-1],
-    }
-    np.testing.assert_allclose(predict_features(ours, views[layout]), probabilities, atol=1e-6)
-
-
-def test_absent_class_has_probability_zero_in_its_own_column() -> None:
-    x, y = samples(200, classes=2)
-    p = predict_features(fit_forest(x, y * 2, SPEC, CLASSES, n_trees=5), x.T)
-    assert (p[1] == 0).all()
-    assert 0 <= p.min() <= p.max() <= 1
-    assert p[2].max() > 0.5
-    np.testing.assert_allclose(p.sum(0), 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_trees", [1, 3, 40, 77])
-def test_probabilities_of_two_classes_stay_within_0_and_1(n_trees: int) -> None:
-    x, y = samples(300, classes=2)
-    p = predict_features(fit_forest(x, y, SPEC, CLASSES[:2], n_trees=n_trees), x.T)
-    assert 0 <= p.min() <= p.max() <= 1
-    np.testing.assert_allclose(p.sum(0), 1, atol=1e-6)
 
 
 def test_saved_forests_are_the_same_bytes_and_predict_the_same(forest: Forest, tmp_path: Path) -> None:
@@ -111,87 +31,6 @@ def test_saved_forests_are_the_same_bytes_and_predict_the_same(forest: Forest, t
     assert (loaded.spec, loaded.classes, loaded.record) == (SPEC, CLASSES, forest.record)
     x = samples(100)[0].T
     assert np.array_equal(predict_features(loaded, x), predict_features(forest, x))
-
-
-def test_blocks_equal_the_whole(monkeypatch: pytest.MonkeyPatch, forest: Forest) -> None:
-    raw = np.random.default_rng(0).random((90, 70), np.float32)
-    whole = predict_features(forest, compute_features(raw, SPEC))
-    monkeypatch.setattr("shallow2deep.inference.forest_maps._BLOCK", {2: 32})
-    for threads in (1, 3):
-        assert np.array_equal(predict_probabilities(forest, raw, threads=threads), whole)
-
-
-@pytest.mark.parametrize("shape", [(700, 700), (80, 80, 80)])
-def test_memory_is_that_of_a_block(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shallow2deep.inference.forest_maps._BLOCK", {2: 64, 3: 16})
-    spec = FeatureSpec.ilastik([0.7, 1.6], len(shape))
-    rng = np.random.default_rng(0)
-    x, y = rng.random((50, spec.n_features), np.float32), np.arange(50) % 2
-    forest = fit_forest(x, y, spec, ("a", "b"), n_trees=3)
-    raw = rng.random(shape, np.float32)
-    predict_probabilities(forest, raw[:20])  # compiles
-    tracemalloc.start()
-    p = predict_probabilities(forest, raw)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak - p.nbytes < raw.nbytes * spec.n_features / 8
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        np.full((9, 9), np.nan),
-        np.zeros((0, 9)),
-        np.zeros((9, 9), complex),
-        np.array([["a", "b"]]),
-    ],
-)
-@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
-def test_raw_that_is_no_image_is_refused(raw: np.ndarray, device: str, forest: Forest) -> None:
-    with pytest.raises(InputError, match="real, finite"):
-        predict_probabilities(forest, raw, device)
-
-
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_train_on_strokes(ndim: int) -> None:
-    rng = np.random.default_rng(0)
-    raw = 0.5 * rng.random((20, 40, 40)[3 - ndim :], np.float32)
-    raw[..., 20:] += 1
-    strokes = np.zeros(raw.shape, np.uint8)
-    strokes[..., 5, 3:9], strokes[..., 9, 25:35] = 1, 2
-    spec = FeatureSpec.ilastik([0.7, 1.6], ndim, ["GaussianSmoothing"])
-    forest = train_forest(raw, strokes, spec, n_trees=20)
-    p = predict_probabilities(forest, raw)
-    assert forest.classes == ("class 1", "class 2")
-    assert (p[1] > 0.5)[..., 24:].mean() > 0.95
-    assert (p[1] > 0.5)[..., :16].mean() < 0.05
-    several = train_forest([raw, raw[..., :30]], [strokes, np.zeros_like(raw[..., :30], np.uint8)], spec, 20)
-    assert np.array_equal(predict_probabilities(several, raw), p)
-
-
-def test_what_cannot_be_trained_on_is_refused() -> None:
-    x, y = samples(50)
-    with pytest.raises(SingleClassError, match="nucleus"):
-        fit_forest(x, np.ones_like(y), SPEC, CLASSES)
-    with pytest.raises(InputError, match="finite"):
-        fit_forest(np.where(x > 2, np.nan, x), y, SPEC, CLASSES)
-    with pytest.raises(InputError, match="shape"):
-        fit_forest(x[:, 1:], y, SPEC, CLASSES)
-    with pytest.raises(InputError, match="0 to 1"):
-        fit_forest(x, y + 1, SPEC, CLASSES[:2])
-    with pytest.raises(InputError, match="empty"):
-        train_forest(np.zeros((9, 9)), np.zeros((9, 9), int), SPEC)
-    with pytest.raises(InputError, match="differ"):
-        train_forest(np.zeros((9, 9)), np.zeros((9, 8), int), SPEC)
-
-
-def test_features_that_do_not_match_are_refused(forest: Forest) -> None:
-    with pytest.raises(FeatureMismatchError):
-        predict_features(forest, np.zeros((3, 4, 4), np.float32))
-    with pytest.raises(FeatureMismatchError):
-        predict_probabilities(forest, np.zeros((4, 4, 4), np.float32))
-    with pytest.raises(InputError, match="0 threads"):
-        predict_probabilities(forest, np.zeros((4, 4), np.float32), threads=0)
 
 
 def rewritten(source: Path, target: Path, **changes: object) -> Path:
@@ -288,8 +127,6 @@ _kept: list[bytes] = []
 
 def _bytes_of_a_forest() -> bytes:
     if not _kept:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "forest.npz"
             fit_forest(*samples(60), SPEC, CLASSES, n_trees=2).save(path)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-from shallow2deep.settings import ForestsSettings, validated
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
+from shallow2deep.settings import ForestsSettings, validated
 
 RNG = np.random.default_rng
 

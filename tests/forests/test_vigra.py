@@ -8,34 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ilp_file import add_empty_forest, write_project
+from ilp_file import FOREST_GROUP, LABELS, SPEC, grown, untrained_project, write_project
 
 from shallow2deep.errors import DamagedFileError, InputError
 from shallow2deep.exports.forest_in_project import export_forest
-from shallow2deep.features import FeatureSpec
-from shallow2deep.forests import Forest, fit_forest, predict_features
+from shallow2deep.forests import Forest, predict_features
 from shallow2deep.forests.vigra import read_forests
-
-GROUP = "PixelClassification/ClassifierForests"
-SPEC = FeatureSpec.of_selection(
-    [(name, s, False) for name in ("GaussianSmoothing", "HessianOfGaussianEigenvalues") for s in (0.7, 1.6)],
-    2,
-)
-CLASSES = ("Label 1", "Label 2")
-
-
-def project(folder: Path, label_names: tuple[str, ...] = CLASSES) -> Path:
-    raw = np.zeros((20, 20, 1), np.uint8)
-    path = write_project(folder / "p.ilp", [(raw, "yxc", np.zeros_like(raw))], label_names)
-    add_empty_forest(path, SPEC.n_features)
-    return path
-
-
-def grown(seed: int, n_trees: int = 7, classes: tuple[str, ...] = CLASSES, **growth: int) -> Forest:
-    rng = np.random.default_rng(seed)
-    x = rng.integers(0, 5, (200, SPEC.n_features)).astype(np.float32)  # whole numbers meet thresholds
-    y = (x[:, 0] + x[:, 1] + rng.random(200) > 4.5).astype(np.int64)
-    return fit_forest(x, y, SPEC, classes, n_trees=n_trees, seed=seed, **growth)
 
 
 def around(forest: Forest, count: int = 3000) -> np.ndarray:
@@ -51,68 +29,35 @@ def around(forest: Forest, count: int = 3000) -> np.ndarray:
 def test_there_and_back(tmp_path: Path, seed: int, max_depth: int | None) -> None:
     forest = grown(seed, max_depth=max_depth)
     (tmp_path / "copy.ilp").unlink(missing_ok=True)
-    copy = export_forest(forest, project(tmp_path), tmp_path / "copy.ilp")
-    again = read_forests(copy, GROUP, SPEC, CLASSES)
+    copy = export_forest(forest, untrained_project(tmp_path), tmp_path / "copy.ilp")
+    again = read_forests(copy, FOREST_GROUP, SPEC, LABELS)
     x = around(forest)
     np.testing.assert_array_equal(predict_features(again, x), predict_features(forest, x))
 
 
-def test_the_project_stays_and_only_the_forest_of_the_copy_changes(tmp_path: Path) -> None:
-    path = project(tmp_path)
-    before = path.read_bytes()
-    copy = export_forest(grown(0), path, tmp_path / "copy.ilp")
-    assert path.read_bytes() == before
-    with h5py.File(path) as old, h5py.File(copy) as new:
-        names: list[str] = []
-        old.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
-        for name in names:
-            if GROUP not in name:
-                np.testing.assert_array_equal(old[name][()], new[name][()])
-
-
 def test_labels_in_another_order_and_one_that_was_not_painted(tmp_path: Path) -> None:
     names = ("cell", "wall", "dust")
-    path = project(tmp_path, names)
+    path = untrained_project(tmp_path, names)
     forest = grown(1, classes=("wall", "cell", "dust"))
-    again = read_forests(export_forest(forest, path, tmp_path / "copy.ilp"), GROUP, SPEC, names)
+    again = read_forests(export_forest(forest, path, tmp_path / "copy.ilp"), FOREST_GROUP, SPEC, names)
     x = around(forest)
     np.testing.assert_array_equal(predict_features(again, x), predict_features(forest, x)[[1, 0, 2]])
     assert not predict_features(again, x)[2].any()
-
-
-@pytest.mark.parametrize(
-    ("forest", "message"),
-    [
-        (grown(0, classes=("a", "b")), "labels"),
-        (
-            fit_forest(
-                np.eye(2, 49, dtype=np.float32), np.arange(2), FeatureSpec.ilastik(), CLASSES, n_trees=1
-            ),
-            "other features",
-        ),
-    ],
-)
-def test_forests_of_other_projects_are_refused(tmp_path: Path, forest: Forest, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        export_forest(forest, project(tmp_path), tmp_path / "copy.ilp")
-    assert not (tmp_path / "copy.ilp").exists()
 
 
 def test_projects_without_a_forest_are_refused(tmp_path: Path) -> None:
     raw = np.zeros((20, 20, 1), np.uint8)
     path = write_project(tmp_path / "p.ilp", [(raw, "yxc", np.zeros_like(raw))])
     with pytest.raises(InputError, match="Live Update"):
-        export_forest(grown(0), path, tmp_path / "copy.ilp")
-    with pytest.raises(InputError, match="Live Update"):
-        read_forests(path, GROUP, SPEC, CLASSES)
+        read_forests(path, FOREST_GROUP, SPEC, LABELS)
 
 
 def test_weighted_votes_are_refused(tmp_path: Path) -> None:
-    copy = export_forest(grown(0), project(tmp_path), tmp_path / "copy.ilp")
+    copy = export_forest(grown(0), untrained_project(tmp_path), tmp_path / "copy.ilp")
     with h5py.File(copy, "r+") as file:
-        file[f"{GROUP}/Forest0000/_options/predict_weighted_"][...] = 1
+        file[f"{FOREST_GROUP}/Forest0000/_options/predict_weighted_"][...] = 1
     with pytest.raises(InputError, match="weighted"):
-        read_forests(copy, GROUP, SPEC, CLASSES)
+        read_forests(copy, FOREST_GROUP, SPEC, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -128,16 +73,16 @@ def test_weighted_votes_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_crafted_trees_are_refused(tmp_path: Path, place: int, value: int) -> None:
-    copy = export_forest(grown(0), project(tmp_path), tmp_path / "copy.ilp")
+    copy = export_forest(grown(0), untrained_project(tmp_path), tmp_path / "copy.ilp")
     with h5py.File(copy, "r+") as file:
-        file[f"{GROUP}/Forest0000/Tree_0/topology"][place] = value
+        file[f"{FOREST_GROUP}/Forest0000/Tree_0/topology"][place] = value
     with pytest.raises((DamagedFileError, InputError)):
-        read_forests(copy, GROUP, SPEC, CLASSES)
+        read_forests(copy, FOREST_GROUP, SPEC, LABELS)
 
 
 def test_vigra_predicts_the_same(vigra_python: Path, tmp_path: Path) -> None:
     forest = grown(3, n_trees=12)
-    copy = export_forest(forest, project(tmp_path), tmp_path / "copy.ilp")
+    copy = export_forest(forest, untrained_project(tmp_path), tmp_path / "copy.ilp")
     x = around(forest)
     np.save(tmp_path / "x.npy", np.ascontiguousarray(x.T))
     code = (
@@ -146,5 +91,5 @@ def test_vigra_predicts_the_same(vigra_python: Path, tmp_path: Path) -> None:
         "p = forest.predictProbabilities(numpy.load(folder + '/x.npy'))\n"
         "numpy.save(folder + '/p.npy', numpy.asarray(p))"
     )
-    subprocess.run([vigra_python, "-c", code, tmp_path, copy, f"{GROUP}/Forest0000"], check=True)
+    subprocess.run([vigra_python, "-c", code, tmp_path, copy, f"{FOREST_GROUP}/Forest0000"], check=True)
     np.testing.assert_allclose(np.load(tmp_path / "p.npy").T, predict_features(forest, x), atol=1e-6)

@@ -2,20 +2,32 @@
 
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
+from tiny import Data
 
 from shallow2deep.errors import InputError
-from shallow2deep.inputs.strokes import read_strokes
-from shallow2deep.io.volumes import Volume, open_volume
+from shallow2deep.inputs.strokes import Strokes, open_strokes
+from shallow2deep.io.volumes import open_volume, open_volumes
+from shallow2deep.settings import TargetData
 
 CLASSES = ("background", "nuclei")
 
 
-def stored(folder: Path, *arrays: np.ndarray) -> list[Volume]:
+def stored(folder: Path, *arrays: np.ndarray) -> tuple[str, ...]:
+    folder.mkdir(exist_ok=True)
     for n, array in enumerate(arrays):
         np.save(folder / f"{n}.npy", array)
-    return [open_volume(folder / f"{n}.npy") for n in range(len(arrays))]
+    return tuple(str(folder / f"{n}.npy") for n in range(len(arrays)))
+
+
+def opened(folder: Path, mapping: dict[int, int], *arrays: np.ndarray) -> list[Strokes]:
+    """Those of one raw image of 10 x 12 pixels."""
+    (raw,) = stored(folder / "raw", np.zeros((10, 12)))
+    given = stored(folder / "strokes", *arrays)
+    data = TargetData(raw=(raw,), strokes=given, stroke_classes=mapping)
+    return open_strokes(data, 2, CLASSES, [open_volume(raw)])
 
 
 def strokes(*rows: tuple[int, int]) -> np.ndarray:
@@ -26,12 +38,12 @@ def strokes(*rows: tuple[int, int]) -> np.ndarray:
 
 
 def test_values_are_mapped_to_classes(tmp_path: Path) -> None:
-    (raw,) = stored(tmp_path, np.zeros((10, 12)))
-    (drawn,) = stored(tmp_path, strokes((1, 7), (5, 3)))
-    (found,) = read_strokes([drawn], [raw], {3: 1, 7: 2}, CLASSES)
+    (drawn,) = opened(tmp_path, {3: 1, 7: 2}, strokes((1, 7), (5, 3)))
+    found = drawn.read()
     assert (found[1, 2:8] == 2).all()
     assert (found[5, 2:8] == 1).all()
     assert np.count_nonzero(found) == 12
+    assert drawn.counts == {1: 6, 2: 6}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +62,26 @@ def test_values_are_mapped_to_classes(tmp_path: Path) -> None:
 def test_unusable_strokes(
     arrays: list[np.ndarray], mapping: dict[int, int], word: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "raw").mkdir()
-    raws = stored(tmp_path / "raw", np.zeros((10, 12)))
     with pytest.raises(InputError, match=word):
-        read_strokes(stored(tmp_path, *arrays), raws, mapping, CLASSES)
+        opened(tmp_path, mapping, *arrays)
+
+
+def test_strokes_are_matched_by_name(data: Data) -> None:
+    raws = open_volumes(f"{data.folder}/target*_raw.png")
+    some = tuple(f"{data.folder}/target{n}_strokes.png" for n in (3, 1))
+    target = TargetData(raw=("x",), strokes=some)
+    found = open_strokes(target, 2, ("background", "disc"), raws)
+    assert [bool(one.counts) for one in found] == [False, True, False, True]
+    assert [one.read().any() for one in found] == [False, True, False, True]
+    assert np.array_equal(found[3].read(), iio.imread(some[0]))
+
+
+def test_strokes_of_some_names(data: Data) -> None:
+    """In whatever order they come, and also a single one."""
+    raws = open_volumes([f"{data.folder}/target{n}_raw.png" for n in (2, 0, 1)])
+    for numbers in ((0, 1, 2), (1,)):
+        given = tuple(f"{data.folder}/target{n}_strokes.png" for n in numbers)
+        found = open_strokes(TargetData(raw=("x",), strokes=given), 2, ("background", "disc"), raws)
+        for n, one in zip((2, 0, 1), found, strict=True):
+            drawn = iio.imread(f"{data.folder}/target{n}_strokes.png")
+            assert np.array_equal(one.read(), drawn if n in numbers else np.zeros_like(drawn))

@@ -9,8 +9,9 @@ import tifffile
 import zarr
 
 from shallow2deep.errors import InputError
+from shallow2deep.io.map_files import read_outputs, write_probabilities
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.io.map_files import write_probabilities
+from shallow2deep.outputs import BOUNDARY, Output, of_foreground, of_forest
 
 SHAPES = [(2, 20, 30), (2, 5, 20, 30), (1, 1, 20, 30), (1, 20, 30)]
 
@@ -20,18 +21,19 @@ SHAPES = [(2, 20, 30), (2, 5, 20, 30), (1, 1, 20, 30), (1, 20, 30)]
 def test_round_trip(ending: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     p = np.random.default_rng(0).random(shape, np.float32)
     voxel_size = (50.0, 4.0, 5.0)[4 - len(shape) :]
-    names = [f"class {n}" for n in range(len(p))]
-    written = write_probabilities(tmp_path / f"p{ending}", p, names, voxel_size)
+    outputs = [Output(f"class {n}", BOUNDARY) for n in range(len(p))]
+    written = write_probabilities(tmp_path / f"p{ending}", p, outputs, voxel_size)
     volume = open_volume(written)
     assert volume.axes == "czyx"[4 - len(shape) :] if len(shape) == 4 else "cyx"
     assert volume.voxel_size == pytest.approx(voxel_size, rel=1e-5)
     assert np.array_equal(volume.read(), p)
+    assert read_outputs(written) == tuple(outputs)
 
 
 def test_other_libraries_read_axes_and_names(tmp_path: Path) -> None:
     p = np.random.default_rng(0).random((2, 4, 20, 30), np.float32)
     for ending in (".h5", ".zarr", ".tif"):
-        write_probabilities(tmp_path / f"p{ending}", p, ["background", "nuclei"], (50, 4, 5))
+        write_probabilities(tmp_path / f"p{ending}", p, of_forest(["background", "nuclei"]), (50, 4, 5))
     with h5py.File(tmp_path / "p.h5") as file:
         assert '"key": "z"' in file["exported_data"].attrs["axistags"]
     group = zarr.open_group(tmp_path / "p.zarr", mode="r")
@@ -50,7 +52,7 @@ def test_the_same_bytes_every_time(ending: str, tmp_path: Path) -> None:
     p = np.random.default_rng(0).random((2, 20, 30), np.float32)
     found = []
     for folder in ("a", "b"):
-        path = write_probabilities(tmp_path / folder / f"p{ending}", p, ["a", "b"])
+        path = write_probabilities(tmp_path / folder / f"p{ending}", p, of_foreground("ab"))
         files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
         found.append([file.read_bytes() for file in files])
     assert found[0] == found[1]
@@ -59,11 +61,11 @@ def test_the_same_bytes_every_time(ending: str, tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     p = np.zeros((2, 4, 4), np.float32)
     for path, names, size in (
-        ("p.png", ["a", "b"], None),
-        ("p.h5:../x", ["a", "b"], None),
-        ("p.h5", ["a"], None),
-        ("p.h5", ["a", "b"], (1, 2, 3)),
+        ("p.png", "ab", None),
+        ("p.h5:../x", "ab", None),
+        ("p.h5", "a", None),
+        ("p.h5", "ab", (1, 2, 3)),
     ):
         with pytest.raises(InputError):
-            write_probabilities(tmp_path / path, p, names, size)
+            write_probabilities(tmp_path / path, p, of_foreground(names), size)
     assert not list(tmp_path.iterdir())

@@ -55,8 +55,9 @@ def test_a_reader_never_sees_half_a_line(tmp_path: Path) -> None:
     writer.start()
     seen, position = [], 0
     while not stop.is_set() or len(seen) < 2000:
-        for position, event in read_events(tmp_path / FILE, position):
+        for end, event in read_events(tmp_path / FILE, position):
             seen.append(event["number"])
+            position = end
     writer.join()
     assert seen == list(range(2000))
 

@@ -1,4 +1,4 @@
-"""What once went wrong without a word: targets of another class, training on nothing, stale runs, lost copies."""
+"""What once went wrong without a word: targets of another class, training on NaN, stale runs, lost copies."""
 
 import json
 import shutil

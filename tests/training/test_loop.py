@@ -6,11 +6,32 @@ import numpy as np
 import pytest
 import torch
 
-from shallow2deep.settings import TrainingSettings
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.unet import UNet
-from shallow2deep.training.loop import Sample, Stopped, train
+from shallow2deep.outputs import Output
+from shallow2deep.progress import Bar
+from shallow2deep.settings import TrainingSettings
+from shallow2deep.training.loop import Sample, train
 from shallow2deep.training.objectives import Supervised
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopAfter(Bar):
+    """From some step on it asks for the work to stop, and stops it."""
+
+    def __init__(self, stop_after: int | None):
+        super().__init__()
+        self.stop_after, self.asked = stop_after, 0
+
+    def asks(self) -> bool:
+        self.asked += 1
+        return self.stop_after is not None and self.asked >= self.stop_after
+
+    def check(self) -> None:
+        raise Stopped
 
 
 class Discs:
@@ -46,9 +67,8 @@ def settings(**changes: object) -> TrainingSettings:
 
 def trained(folder: Path, stop_after: int | None = None, **changes: object) -> tuple[dict, dict]:
     torch.manual_seed(0)
-    network = UNet(1, 1, 4, 2)
+    network = UNet(1, 1, 4, ((2, 2), (2, 2)), (1, 1))
     chosen = settings(**changes)
-    calls = iter(range(1, 10**6))
     training, validation = Discs(chosen.steps * chosen.batch), Discs(6)
     result = train(
         network,
@@ -56,9 +76,9 @@ def trained(folder: Path, stop_after: int | None = None, **changes: object) -> t
         validation,
         chosen,
         folder,
-        ("disc",),
+        (Output("disc"),),
         Supervised(LOSSES[chosen.loss]),
-        lambda: stop_after is not None and next(calls) >= stop_after,
+        StopAfter(stop_after),
     )
     return network.state_dict(), result
 

@@ -1,0 +1,31 @@
+"""All results with several seeds, side by side."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import Data
+
+from shallow2deep import adapt
+from shallow2deep.commands.compare import compare
+from shallow2deep.errors import InputError
+from shallow2deep.settings import RawData
+
+
+def test_compare_with_seeds(data: Data, source_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    adapt(data.with_segmentor(source_run), run)
+    test = (
+        RawData(raw=(f"{data.folder}/source0_raw.png",)),
+        RawData(raw=(f"{data.folder}/source0_labels.png",)),
+    )
+    result = compare(run, 2, None, *test)
+    assert "supervised" in result.text
+    assert "Dice on test" in result.text
+    assert "±" in result.text
+    scores = json.loads(result.path.with_name("scores.json").read_text())
+    assert len(scores) == 2
+    again = compare(run, 2, None, *test)
+    assert again.text == result.text
+    with pytest.raises(InputError, match="belong together"):
+        compare(run, 2, None, test[0])
