@@ -39,9 +39,8 @@ class Mean:
 
     def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
         if self.border == "mirror":
-            assert all(n % step == 0 for n, step in zip(block.shape, self.step, strict=True)) or any(
-                self.halo
-            )
+            sizes = zip(block.shape, self.halo, self.step, strict=True)
+            assert all((n - 2 * halo) % step == 0 for n, halo, step in sizes)
         mean = ndi.uniform_filter(block, [2 * h + 1 for h in self.halo], mode="mirror")
         return np.stack([mean, block])[(slice(None), *inner)]
 
