@@ -1,6 +1,7 @@
 """The command line: reads arguments, calls the library, prints what came out."""
 
 import inspect
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -56,7 +57,18 @@ Axes = Annotated[
     str | None, typer.Option(help="axes of the raw files, e.g. zyx or yxc; inferred if not given")
 ]
 Trust = Annotated[bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
 Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
+
+
+def require_named(*data: Any) -> None:
+    """Whether the files that settings name are there, before torch and numba take seconds to load."""
+    from shallow2deep.io.volumes import members
+
+    for one in data:
+        for field in ("raw", "labels", "strokes", "probabilities"):
+            for name in getattr(one, field, None) or ():
+                members(name)
 
 
 @app.command("enhancer-train")
@@ -69,13 +81,15 @@ def enhancer_train(
     set_: Set = None,
 ) -> None:
     """Train an enhancer on labelled source data: forests -> probabilities -> enhancer."""
-    from shallow2deep.commands import enhancer_train as command
     from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated, with_overrides
+    from shallow2deep.settings.source import with_source_net as with_net
 
     values = with_overrides(read_yaml(config), set_ or ())
-    if with_source_net:
-        values = command.with_source_net(values)
-    enhancer = command.enhancer_train(validated(EnhancerTrainConfig, values, str(config)), run)
+    settings = validated(EnhancerTrainConfig, with_net(values) if with_source_net else values, str(config))
+    require_named(*settings.sources)
+    from shallow2deep.commands.enhancer_train import enhancer_train as train
+
+    enhancer = train(settings, run)
     typer.echo(f"enhancer: {enhancer}")
     typer.echo(f"curves:   tensorboard --logdir {run}")
 
@@ -89,20 +103,26 @@ def adapt(
     compare: Annotated[
         bool, typer.Option(help="also make every baseline that the data and the enhancer's run allow")
     ] = False,
+    json_: Json = False,
     set_: Set = None,
     **flags: Any,
 ) -> None:
     """Adapt to new data with strokes: target forest -> enhanced (-> segmentor) -> prediction."""
-    from shallow2deep.commands.adapt import adapt as run_adapt
-    from shallow2deep.commands.compare import with_baselines
-    from shallow2deep.io.atomic import read_json
     from shallow2deep.settings import AdaptConfig, read_yaml, validated, with_flags, with_overrides
 
     values = with_flags(read_yaml(config) if config else {}, flags)
     values = with_overrides(values, set_ or ())
     settings = validated(AdaptConfig, values, str(config or "the command line"))
+    require_named(settings.target)
+    from shallow2deep.commands.adapt import adapt as run_adapt
+    from shallow2deep.commands.compare import with_baselines
+    from shallow2deep.io.atomic import read_json
+
     folder = run_adapt(with_baselines(settings, run) if compare else settings, run, trust)
     choice = read_json(folder / "choice.json")
+    if json_:
+        print_json(choice)
+        return
     typer.echo(f"recommended: {choice['recommended']}: {choice['reason']}")
     typer.echo(f"its maps:    {folder}")
     typer.echo(f"all results: {run}, in folders of their names")
@@ -148,53 +168,69 @@ def predict(
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    rescale: Annotated[
+        bool, typer.Option("--rescale", help="bring images to the range of values that was learned on")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
-    from shallow2deep.commands.predict import predict as run_predict
     from shallow2deep.settings import RawData, validated
 
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
-    for path in run_predict(model, data, out, step, device, trust):
+    require_named(data)
+    from shallow2deep.commands.predict import predict as run_predict
+
+    for path in run_predict(model, data, out, step, device, trust, rescale):
         typer.echo(path)
 
 
 @app.command()
 def evaluate(
     prediction: Annotated[list[str], typer.Option(help="probability maps")],
-    labels: Annotated[list[str], typer.Option(help="dense labels, matched in order")],
+    labels: Annotated[list[str], typer.Option(help="dense labels, matched by name")],
     valid: Annotated[
         list[str] | None, typer.Option(help="masks; pixels where they are 0 do not count")
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(help="channel of the prediction; the last of one or two if not given")
+        str | None,
+        typer.Option(
+            help="channel of the prediction, by name or number, from 0; the foreground's if not given"
+        ),
     ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
     label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
     tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
-    out: Annotated[Path | None, typer.Option(help="also write the scores as JSON")] = None,
+    each: Annotated[bool, typer.Option("--each", help="a line for each image, too")] = False,
+    json_: Json = False,
+    out: Annotated[Path | None, typer.Option(help="also write all scores as JSON")] = None,
 ) -> None:
     """Score probability maps against dense labels."""
-    from shallow2deep.commands.evaluate import evaluate as run_evaluate
-    from shallow2deep.io.atomic import write_json
     from shallow2deep.settings import RawData, validated
 
     def data(names: list[str], slices: str | None = None) -> RawData:
         return validated(RawData, {"raw": names, "slices": slices}, "the command line")
 
-    scores = run_evaluate(
-        data(prediction),
-        data(labels, label_slices),
-        data(valid, label_slices) if valid else None,
-        channel,
-        label_value,
-        tolerance,
-    )
-    typer.echo(table(scores))
+    parts = data(prediction), data(labels, label_slices), data(valid, label_slices) if valid else None
+    from shallow2deep.commands.evaluate import evaluate as run_evaluate
+    from shallow2deep.io.atomic import write_json
+
+    number = int(channel) if channel is not None and channel.isdecimal() else channel
+    scores = run_evaluate(*parts, number, label_value, tolerance)
+    known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
+    if json_:
+        print_json(known)
+    else:
+        typer.echo(table(scores if each else {"all": scores["all"]}))
+        if not each and len(scores) > 2:
+            typer.echo(f"{len(scores) - 1} images; --each shows each")
     if out:
-        known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
         write_json(out, known)
-        typer.echo(f"written: {out}")
+        typer.echo(f"written: {out}", err=json_)
+
+
+def print_json(values: object) -> None:
+    """For other programs: nothing else is written to standard output."""
+    typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

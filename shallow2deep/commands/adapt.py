@@ -18,7 +18,7 @@ from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
-from shallow2deep.settings import AdaptConfig, Variant
+from shallow2deep.settings import AdaptConfig, Variant, anchored
 from shallow2deep.stages.enhanced import enhanced_stage
 from shallow2deep.stages.kept import (
     kept_copy,
@@ -40,7 +40,6 @@ def target_stages(config: AdaptConfig, run: Path, known: Known, trust: bool = Fa
     Raises:
         InputError: data or settings that cannot be used.
     """
-    require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     kept = kept_copy(run, ENHANCER, config.enhancer, known)
     target = open_target(config, trust, known, kept)
     forest = target_forest_stage(config, target)
@@ -113,7 +112,8 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, config = Path(run), with_project(config)
+    run, config = Path(run), with_project(anchored(config))
+    require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
     execute(run, "adapt", config, target_stages(config, run, known, trust), known)
     return run / PREDICTION

@@ -1,7 +1,6 @@
 """`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
 from pathlib import Path
-from typing import Any
 
 from shallow2deep.inputs.results import ENHANCER
 from shallow2deep.inputs.source import open_sources
@@ -9,7 +8,7 @@ from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
-from shallow2deep.settings import EnhancerTrainConfig
+from shallow2deep.settings import EnhancerTrainConfig, anchored
 from shallow2deep.stages.enhancer import enhancer_stage
 from shallow2deep.stages.forests import forests_stage
 from shallow2deep.stages.probabilities import probabilities_stage
@@ -22,7 +21,6 @@ def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
     Raises:
         InputError: data or settings that cannot be used.
     """
-    require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     source = open_sources(config, known)
     forests = forests_stage(config, source)
     probabilities = probabilities_stage(config, source, forests)
@@ -47,15 +45,8 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run = Path(run)
+    run, config = Path(run), anchored(config)
+    require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
     execute(run, "enhancer-train", config, source_stages(config, known), known)
     return run / ENHANCER
-
-
-def with_source_net(values: dict[str, Any]) -> dict[str, Any]:
-    """The same settings with a source net like the enhancer, unless they have one."""
-    enhancer = values.get("enhancer") or {}
-    if values.get("source_net") is not None or not isinstance(enhancer, dict):
-        return values
-    return values | {"source_net": {name: value for name, value in enhancer.items() if name != "boundary"}}

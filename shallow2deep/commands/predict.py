@@ -1,12 +1,15 @@
 """`s2d predict`: applies what a run has made to further images."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from shallow2deep.commands.adapt import target_stages
 from shallow2deep.errors import InputError, MissingDataError
-from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
@@ -16,6 +19,7 @@ from shallow2deep.inputs.results import (
     candidate_names,
     image_predictor,
     made,
+    network_predictor,
 )
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.formats import ENDINGS as READABLE
@@ -30,6 +34,8 @@ from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
+log = logging.getLogger(__name__)
+
 RECOMMENDED = "recommended"
 
 
@@ -40,6 +46,7 @@ def predict(
     step: str = RECOMMENDED,
     device: str = "auto",
     trust: bool = False,
+    rescale: bool = False,
 ) -> list[Path]:
     """Predicts images with a finished adaptation, or with a segmentor or source net.
 
@@ -50,6 +57,8 @@ def predict(
         step: of an adaptation: "recommended", "forest", "enhanced", "segmentor" (the first one), or the name
             of any of its candidates' folders.
         trust: whether Python code in the enhancer's package may be run, if it needs that.
+        rescale: whether images are shifted and scaled to the range of values that the forest or network has
+            learned on; otherwise those far outside are refused.
 
     Returns:
         The files written: float32 `(C, [z,] y, x)` each.
@@ -63,11 +72,34 @@ def predict(
         raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
+    if how.learned is not None and not rescale:
+        _compare_intensities(images, how.learned)
     pairs = list(zip(images, targets, strict=True))
     for image, target in watched(pairs, len(pairs), "predicting", Bar()):
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_probabilities(target, image.predict(how.apply, how.ndim), how.outputs, image.voxel_size)
+        apply = partial(_rescaled, how) if rescale else how.apply
+        write_probabilities(target, image.predict(apply, how.ndim), how.outputs, image.voxel_size)
     return targets
+
+
+def _rescaled(how: ImagePredictor, raw: np.ndarray) -> np.ndarray:
+    """The map of raw that is brought to the range that was learned on."""
+    if how.learned is not None:
+        raw = Intensities.of(raw, how.ndim).brought_to(how.learned, raw, how.ndim)
+    return how.apply(raw)
+
+
+def _compare_intensities(images: Sequence[Image], learned: Intensities) -> None:
+    """Refuses images whose values are far from those learned on, and tells of those that differ."""
+    for image in images:
+        for facts in image.facts:
+            facts.intensities.refuse_if_far_from(learned, str(image.file), "the forest or network")
+    other = [i.name for i in images if any(f.intensities.differs_from(learned) for f in i.facts)]
+    if other:
+        log.warning(
+            "%d of %d images differ in brightness or contrast from those learned on (%s): %.200s",
+            len(other), len(images), learned.text, ", ".join(other),
+        )  # fmt: skip
 
 
 def _targets(out: Path, images: list[Image]) -> list[Path]:
@@ -90,7 +122,7 @@ def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tupl
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs)
+        how = network_predictor(network, spec, device)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")

@@ -1,12 +1,17 @@
 """How well a probability map agrees with dense labels."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 from scipy import ndimage as ndi
 from sklearn.metrics import average_precision_score
 
 from shallow2deep.errors import InputError
+
+_STEPS = 65535  # of a histogram of probabilities
 
 
 def score(
@@ -32,6 +37,20 @@ def score(
     Raises:
         InputError: shapes differ, or no pixel is left to score.
     """
+    counted = _counted(probability, truth, valid, tolerance)
+    if not counted.any():
+        raise _nothing_left()
+    p, t = probability[counted].astype(np.float64), truth[counted].astype(bool)
+    found = p > threshold
+    counts = {"tp": _sum(found & t), "fp": _sum(found & ~t), "fn": _sum(~found & t), "pixels": t.size}
+    average = float(average_precision_score(t, p)) if t.any() else float("nan")
+    return _scores_of(counts, float(p[t].sum()), float((p * p).sum()), average)
+
+
+def _counted(
+    probability: np.ndarray, truth: np.ndarray, valid: np.ndarray | None, tolerance: int
+) -> np.ndarray:
+    """Which pixels count, bool `(*spatial)`."""
     for name, other in (("truth", truth), ("valid mask", valid)):
         if other is not None and other.shape != probability.shape:
             raise InputError(
@@ -39,40 +58,88 @@ def score(
                 "give matching images"
             )
     counted = np.ones(truth.shape, bool) if valid is None else valid.astype(bool)
-    if tolerance:
-        counted = counted & ~_near_boundary(truth, tolerance)
-    if not counted.any():
-        raise InputError("no pixel is left to score; check the valid mask and the tolerance")
-    p, t = probability[counted].astype(np.float64), truth[counted].astype(bool)
-    found = p > threshold
-    tp, fp, fn = (int(np.count_nonzero(x)) for x in (found & t, found & ~t, ~found & t))
+    return counted & ~_near_boundary(truth, tolerance) if tolerance else counted
+
+
+def _nothing_left() -> InputError:
+    return InputError("no pixel is left to score; check the valid mask and the tolerance")
+
+
+def _sum(mask: np.ndarray) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _scores_of(
+    counts: Mapping[str, int], overlap: float, squares: float, average_precision: float
+) -> dict[str, float]:
+    tp, fp, fn = counts["tp"], counts["fp"], counts["fn"]
     return {
         "dice": _ratio(2 * tp, 2 * tp + fp + fn),
         "iou": _ratio(tp, tp + fp + fn),
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
-        "average_precision": float(average_precision_score(t, p)) if t.any() else float("nan"),
-        "soft_dice": _ratio(2 * float(p[t].sum()), float((p * p).sum()) + tp + fn),
-        "pixels": int(t.size),
+        "average_precision": average_precision,
+        "soft_dice": _ratio(2 * overlap, squares + tp + fn),
+        "pixels": counts["pixels"],
         "foreground_pixels": tp + fn,
     }
 
 
+@dataclass
+class PooledScore:
+    """The scores over the pixels of several images together, of which one at a time is in memory.
+
+    As `score`, but that average precision comes from a histogram of probabilities in steps of 1/65535.
+    """
+
+    threshold: float = 0.5
+    _counts: Counter[str] = field(default_factory=Counter)
+    _overlap: float = 0.0
+    _squares: float = 0.0
+    _histogram: np.ndarray = field(default_factory=lambda: np.zeros((2, _STEPS + 1), np.int64))
+
+    def add(
+        self, probability: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None, tolerance: int = 0
+    ) -> None:
+        """One image; arguments as of `score`, but that none of its pixels need count."""
+        counted = _counted(probability, truth, valid, tolerance)
+        p, t = probability[counted].astype(np.float64), truth[counted].astype(bool)
+        found = p > self.threshold
+        self._counts.update(tp=_sum(found & t), fp=_sum(found & ~t), fn=_sum(~found & t), pixels=t.size)
+        self._overlap += float(p[t].sum())
+        self._squares += float((p * p).sum())
+        steps = np.rint(p.clip(0, 1) * _STEPS).astype(np.int64)
+        for row, member in enumerate((~t, t)):
+            self._histogram[row] += np.bincount(steps[member], minlength=_STEPS + 1)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """See `score`.
+
+        Raises:
+            InputError: no pixel was left to score.
+        """
+        if not self._counts["pixels"]:
+            raise _nothing_left()
+        negatives, positives = self._histogram[:, ::-1]  # from the highest probability down
+        at, recall = np.flatnonzero(negatives + positives), np.cumsum(positives)
+        precision = recall[at] / np.cumsum(negatives + positives)[at]
+        average = _ratio(float((precision * positives[at]).sum()), int(positives.sum()))
+        return _scores_of(self._counts, self._overlap, self._squares, average)
+
+
 def pooled_score(
-    probabilities: list[np.ndarray],
-    truths: list[np.ndarray],
-    valids: list[np.ndarray] | None = None,
+    probabilities: Iterable[np.ndarray],
+    truths: Iterable[np.ndarray],
+    valids: Iterable[np.ndarray] | None = None,
     tolerance: int = 0,
 ) -> dict[str, float]:
     """The scores over the pixels of several images together, so that empty images do no harm."""
-    if tolerance:
-        near = [~_near_boundary(t, tolerance) for t in truths]
-        valids = near if valids is None else [v.astype(bool) & n for v, n in zip(valids, near, strict=True)]
-    return score(
-        np.concatenate([p.ravel() for p in probabilities]),
-        np.concatenate([t.ravel() for t in truths]),
-        None if valids is None else np.concatenate([v.ravel() for v in valids]),
-    )
+    pooled = PooledScore()
+    masks = repeat(None) if valids is None else valids
+    for p, t, v in zip(probabilities, truths, masks, strict=valids is not None):
+        pooled.add(p, t, v, tolerance)
+    return pooled.scores
 
 
 @dataclass

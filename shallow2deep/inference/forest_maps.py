@@ -14,6 +14,7 @@ from shallow2deep.features import bank_of
 from shallow2deep.forests import Forest
 from shallow2deep.forests.kernel import Traversal
 from shallow2deep.inference.block_loop import Threads, predict_blocks
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output, of_forest
@@ -71,6 +72,11 @@ class ForestPredictor:
         return {name: value for name, value in vars(self).items() if name != "_predict"}
 
 
+def learned_by(forest: Forest) -> Intensities | None:
+    """The range of raw that a forest has learned on, if it is known."""
+    return Intensities.from_dict(forest.record.get("raw"))
+
+
 def predict_probabilities(
     forest: Forest,
     raw: np.ndarray,
@@ -90,7 +96,8 @@ def predict_probabilities(
 
     Raises:
         FeatureMismatchError: raw has not the number of axes of the forest's features.
-        InputError: raw is empty or not of finite, real numbers, or no thread was given.
+        InputError: raw is empty, not of finite, real numbers, or far outside the range that the forest has
+            learned on; or no thread was given.
     """
     spec = forest.spec
     shape = raw.shape[raw.ndim - spec.ndim :]
@@ -103,6 +110,8 @@ def predict_probabilities(
         raise InputError(
             f"raw of shape {raw.shape} and type {raw.dtype} was given; give real, finite numbers"
         )
+    if learned := learned_by(forest):
+        Intensities.of(raw, spec.ndim).refuse_if_far_from(learned, "raw", "the forest")
     predictor, sink = ForestPredictor(forest, device, engine), ArraySink(shape)
     block = (BLOCK[spec.ndim],) * spec.ndim
     runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, check_values
@@ -22,6 +23,7 @@ class RawFacts:
         low, high: of the values, which are finite.
         sums: number of values, their sum, and the sum of their squares.
         mean, deviation: as numpy tells them of the whole array.
+        intensities: the range of its values; of a large volume, of its first part.
     """
 
     fingerprint: str
@@ -30,12 +32,15 @@ class RawFacts:
     sums: tuple[int, float, float]
     mean: float
     deviation: float
+    intensities: Intensities
 
     @classmethod
     def of(cls, volume: Volume, known: Known) -> Self:
         """Raises InputError for a value that is NaN or infinite."""
-        values = known.fact(volume.file, f"raw {volume.identity}", lambda: _raw_facts(volume))
-        return cls(**{**values, "sums": tuple(values["sums"])})
+        values = known.fact(volume.file, f"raw values {volume.identity}", lambda: _raw_facts(volume))
+        intensities = Intensities.from_dict(values["intensities"])
+        assert intensities is not None, "facts of finite values"
+        return cls(**{**values, "sums": tuple(values["sums"]), "intensities": intensities})
 
     @property
     def moments(self) -> Moments:
@@ -47,21 +52,25 @@ def _raw_facts(volume: Volume) -> dict[str, Any]:
     ends: list[float] = []
     count, total, squares, parts = 0, 0.0, 0.0, 0
     mean = deviation = 0.0
+    intensities: Intensities | None = None
     for window, part in volume.slabs():
         if part.dtype.kind == "f":
             check_values(volume, window, part)
         digest.update(volume.portable(part).data)
         ends += [float(part.min()), float(part.max())]
+        intensities = intensities or Intensities.of(part, volume.ndim)
         exact = part.astype(np.float64)
         count, total, squares = count + part.size, total + exact.sum(), squares + (exact * exact).sum()
         mean, deviation, parts = float(part.mean()), float(part.std()), parts + 1
     if parts > 1:
         both = Moments.of_sums([(count, total, squares)])
         mean, deviation = both.mean, both.deviation
+    assert intensities is not None, "a volume without values"
     return {
         "fingerprint": digest.hexdigest(),
         "low": min(ends),
         "high": max(ends),
+        "intensities": intensities.to_dict(),
         "sums": [count, float(total), float(squares)],
         "mean": mean,
         "deviation": deviation,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.facts import RawFacts
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.formats import split_name
@@ -189,6 +189,8 @@ def select(volumes: list[Volume], manifest: ImageTable | None) -> list[Volume]:
     try:
         with Path(manifest.file).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise MissingDataError(f"{manifest.file}: there is no such table; check manifest.file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{manifest.file}: cannot be read as a CSV table ({error}); check manifest.file"

@@ -143,7 +143,7 @@ def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = N
     fingerprint = fingerprint_of(place, known)
     _check_kind(spec, name)
     opened = OpenedEnhancer(place, spec, trust, fingerprint)
-    known.once(f"loads {fingerprint} {trust}", lambda: opened.network)
+    known.once(f"loads {fingerprint}", lambda: opened.network)
     return opened
 
 

@@ -11,12 +11,14 @@ import torch
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import Enhancer
-from shallow2deep.inference.forest_maps import predict_probabilities
+from shallow2deep.inference.forest_maps import learned_by, predict_probabilities
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer
 from shallow2deep.io.map_files import read_map, write_probabilities
-from shallow2deep.networks.model import load_model
+from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output, foreground, of_forest
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig
@@ -82,11 +84,13 @@ class ImagePredictor:
         apply: from raw `([C,] *spatial)` to `(K, *spatial)`.
         outputs: what the K channels tell.
         ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
+        learned: the range of raw that it has learned on; None if it is not known, or does not matter.
     """
 
     apply: Callable[[np.ndarray], np.ndarray]
     outputs: tuple[Output, ...]
     ndim: int = 2
+    learned: Intensities | None = None
 
     def foreground(self, raw: np.ndarray) -> np.ndarray:
         """The foreground classes' channels alone."""
@@ -106,13 +110,14 @@ def image_predictor(
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs)
+        return network_predictor(network, spec, device)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
             "make their maps there, too, and give them to adapt as probabilities"
         )
     forest = Forest.load(run / FOREST / "forest.npz")
+    learned = learned_by(forest)
     to_map = partial(
         predict_probabilities,
         forest,
@@ -121,10 +126,16 @@ def image_predictor(
         threads=threads_each(config.jobs),
     )
     if name == FOREST:
-        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim)
+        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
     applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device)
     apply = partial(_enhanced_map, to_map, applied)
-    return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim)
+    return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
+
+
+def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> ImagePredictor:
+    """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
+    learned = Intensities.from_dict(spec.record.get("raw"))
+    return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs, 2, learned)
 
 
 def _enhanced_map(

@@ -62,11 +62,6 @@ class Drawn:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "shared_out"}
 
-    @property
-    def fingerprint(self) -> str:
-        """Of all strokes and of how they are shared out."""
-        return text_fingerprint(*(s.fingerprint for s in self.strokes), self.held_share, self.seed)
-
 
 def open_strokes(
     data: TargetData,

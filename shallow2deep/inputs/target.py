@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
@@ -105,6 +106,11 @@ class Target:
         """Of all raw together."""
         return Moments.of_sums(plane.facts.sums for plane in self.planes)
 
+    @property
+    def intensities(self) -> Intensities:
+        """Of all raw together."""
+        return Intensities.together([plane.facts.intensities for plane in self.planes])
+
     def by_image(self) -> Iterator[tuple[Image, list[Plane]]]:
         """Each image with its planes."""
         for image in self.images:
@@ -117,7 +123,8 @@ class Target:
             f"raw {plane.image.name} {plane.z}": f"{plane.facts.fingerprint} {plane.image.voxel_size}"
             for plane in self.planes
         }
-        found |= {"strokes": self.drawn.fingerprint}
+        found |= {f"strokes {n}": one.fingerprint for n, one in enumerate(self.drawn.strokes)}
+        found |= {"strokes held out": f"{self.drawn.held_share} of each class, seed {self.drawn.seed}"}
         found |= {f"map {p.number}": p.map_facts.fingerprint for p in self.planes if p.map_facts}
         if self.forest is not None:
             arrays = (self.forest.features, self.forest.thresholds, self.forest.leaf_values)
@@ -166,10 +173,29 @@ def open_target(
         )
         for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
     )  # fmt: skip
+    if config.forest == "train" and not maps:
+        _compare_intensities(planes)
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
     return Target(images, planes, drawn, spec, enhancer, _open_forest(config, project, spec), bool(maps))
+
+
+def _compare_intensities(planes: Sequence[Plane]) -> None:
+    """Refuses images whose range is far from that of the painted ones, and tells of those that differ."""
+    painted = [plane.facts.intensities for plane in planes if plane.is_painted]
+    if not painted:
+        return
+    learned = Intensities.together(painted)
+    for plane in planes:
+        plane.facts.intensities.refuse_if_far_from(learned, plane.raw.name, "the forest of the strokes")
+    other = [plane.raw.name for plane in planes if plane.facts.intensities.differs_from(learned)]
+    if other:
+        log.warning(
+            "%d of %d images differ in brightness or contrast from those that were painted on: %.200s; paint "
+            "on some of them, too, or try --set target_forest.brightness=0.3",
+            len(other), len(planes), ", ".join(other),
+        )  # fmt: skip
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:

@@ -11,13 +11,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from shallow2deep.errors import DamagedFileError, InputError
+from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.atomic import atomic_path, read_json, write_json
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import NetworkSettings
 
 FORMAT = 2
+_SAID = ("name", "enhancer", "data_licences")  # metadata of models
 METADATA = "metadata.json"  # beside model.json: what is said of the model without deciding it
 _MAX_FEATURES, _MAX_DEPTH, _MAX_CHANNELS = 1024, 8, 1024
 
@@ -143,7 +144,6 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
     depth, stem, record = values.pop("depth"), values.pop("stem"), dict(values.get("record", {}))
     if type(depth) is not int or not 0 <= depth <= _MAX_DEPTH:
         raise ValueError(f"a depth of {depth!r:.40}")
-    said = ("name", "enhancer", "data_licences")
     of_roles = values["kind"] != "segmentor"
     return values | {
         "ndim": 2,
@@ -153,8 +153,8 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
             {"class": None if of_roles else str(name), "role": str(name) if of_roles else FOREGROUND}
             for name in values["outputs"]
         ],
-        "record": {key: value for key, value in record.items() if key not in said},
-        "metadata": {key: record[key] for key in said if key in record},
+        "record": {key: value for key, value in record.items() if key not in _SAID},
+        "metadata": {key: record[key] for key in _SAID if key in record},
     }
 
 
@@ -178,11 +178,12 @@ def load_spec(folder: Path) -> ModelSpec:
         DamagedFileError: a description that is truncated or altered.
     """
     if not (folder / "model.json").is_file():
-        raise InputError(f"{folder}: no model.json here; give the folder of a trained model")
+        raise MissingDataError(f"{folder}: no model.json here; give the folder of a trained model")
     values = read_json(folder / "model.json")
     spec = ModelSpec.from_dict(values if isinstance(values, dict) else {}, folder / "model.json")
     metadata = read_json(folder / METADATA) if (folder / METADATA).is_file() else {}
-    return replace(spec, metadata=spec.metadata | (metadata if isinstance(metadata, dict) else {}))
+    known = {key: metadata[key] for key in _SAID if key in metadata} if isinstance(metadata, dict) else {}
+    return replace(spec, metadata=spec.metadata | known)
 
 
 def load_model(folder: Path) -> tuple[UNet, ModelSpec]:

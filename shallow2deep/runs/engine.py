@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 RESULTS = 3  # version of the stages' results; raised when the same settings and inputs would give others
 MANIFEST, BEGUN, METADATA, MINUTES = "manifest.json", "begun.json", "metadata.json", "minutes.json"
+_FINGERPRINT = re.compile("[0-9a-f]{40}")
 SCRATCH = ("checkpoints", "tensorboard", "unfinished")
 
 
@@ -111,14 +113,14 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> 
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found.append(explain(a, b, f"{place}{name}."))
         elif a != b:
-            short = [
-                str(v)[:12]
-                if name.startswith(("stage ", "training ", "validation ", "raw ", "strokes "))
-                else v
-                for v in (a, b)
-            ]
+            short = [_short(value) for value in (a, b)]
             found.append(f"{place}{name} {short[0]} -> {short[1]}")
     return ", ".join(filter(None, found))
+
+
+def _short(value: object) -> object:
+    """The beginning of a fingerprint; other values as they are."""
+    return value[:12] if isinstance(value, str) and _FINGERPRINT.match(value) else value
 
 
 def damaged_artifact(folder: Path, manifest: Mapping[str, Any], known: Known) -> str | None:

@@ -22,7 +22,7 @@ from shallow2deep.settings.networks import (
     Variant,
 )
 from shallow2deep.settings.package import AuthorSettings, CitationSettings, PackageSettings
-from shallow2deep.settings.reading import absolute_names, dump_yaml, read_yaml, with_overrides
+from shallow2deep.settings.reading import absolute_names, anchored, dump_yaml, read_yaml, with_overrides
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
@@ -55,6 +55,7 @@ __all__ = [
     "TreeSettings",
     "Variant",
     "absolute_names",
+    "anchored",
     "dump_yaml",
     "read_yaml",
     "validated",

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from shallow2deep.errors import SettingsError
-from shallow2deep.settings.base import Settings
+from shallow2deep.settings.base import C, Settings
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -73,3 +73,8 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
 def dump_yaml(settings: Settings) -> str:
     """The resolved settings as YAML, in the order of the models."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def anchored(settings: C) -> C:
+    """The same settings with absolute names of data: they are relative to where the program was called."""
+    return type(settings).model_validate(absolute_names(settings.model_dump(), Path.cwd()))

@@ -1,6 +1,6 @@
 """All settings of `s2d enhancer-train`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -47,3 +47,11 @@ class EnhancerTrainConfig(Settings):
         if self.ndim == 3:
             raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
         return self
+
+
+def with_source_net(values: dict[str, Any]) -> dict[str, Any]:
+    """The same settings with a source net like the enhancer, unless they have one."""
+    enhancer = values.get("enhancer") or {}
+    if values.get("source_net") is not None or not isinstance(enhancer, dict):
+        return values
+    return values | {"source_net": {name: value for name, value in enhancer.items() if name != "boundary"}}

@@ -16,18 +16,20 @@ from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import load_model, load_spec, save_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.runs.engine import MANIFEST, Stage, damaged_artifact
+from shallow2deep.runs.engine import MANIFEST, METADATA, Stage, damaged_artifact
 from shallow2deep.runs.job import Job
 
 log = logging.getLogger(__name__)
 
+GIVEN = "given"  # in the metadata: the name by which a network was given
+
 
 def kept_copy(run: Path, name: str, given: str, known: Known) -> Path | None:
     """The run's copy of what was given by a name, if there is a whole one."""
-    manifest = _manifest(run / name)
-    if manifest.get("settings", {}).get("given") != given or damaged_artifact(run / name, manifest, known):
+    said = run / name / METADATA
+    if not said.is_file() or read_json(said).get(GIVEN) != given:
         return None
-    return run / name
+    return None if damaged_artifact(run / name, _manifest(run / name), known) else run / name
 
 
 def came_as_package(run: Path) -> bool:
@@ -45,9 +47,9 @@ def kept_enhancer_stage(run: Path, given: str, enhancer: OpenedEnhancer, known: 
     if kept_copy(run, ENHANCER, given, known) and enhancer.place.is_relative_to(run / ENHANCER):
         _tell_if_replaced(given, _manifest(run / ENHANCER)["inputs"], known)
         return _as_it_stands(run, ENHANCER)
-    settings = {"given": given, "package": is_package(enhancer.place)}
-    inputs = {"content": enhancer.fingerprint}
-    return Stage(ENHANCER, settings, inputs, partial(keep_enhancer, enhancer), enhancer.spec.metadata)
+    settings, inputs = {"package": is_package(enhancer.place)}, {"content": enhancer.fingerprint}
+    said = {**enhancer.spec.metadata, GIVEN: given}
+    return Stage(ENHANCER, settings, inputs, partial(keep_enhancer, enhancer), said)
 
 
 def keep_enhancer(enhancer: OpenedEnhancer, job: Job) -> None:
@@ -77,8 +79,8 @@ def kept_source_model_stage(run: Path, given: str, beside: Path, known: Known) -
             "compare.source_net"
         )
     inputs = {"content": fingerprint_of(beside, known)}
-    metadata = load_spec(beside).metadata
-    return Stage(SOURCE_MODEL, {"given": given}, inputs, partial(keep_source_model, beside), metadata)
+    said = {**load_spec(beside).metadata, GIVEN: given}
+    return Stage(SOURCE_MODEL, {}, inputs, partial(keep_source_model, beside), said)
 
 
 def keep_source_model(beside: Path, job: Job) -> None:

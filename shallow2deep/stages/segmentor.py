@@ -92,6 +92,7 @@ def train_segmentor(
     result = train(network, samples, validation, training, job.folder, spec.outputs, objective, job)
     record = {
         "features": target.spec.to_dict(),
+        "raw": target.intensities.to_dict(),
         "variant": variant,
         "training": result,
         "versions": versions(),

@@ -13,6 +13,7 @@ from shallow2deep.features import Bank, FeatureSpec, bank_of
 from shallow2deep.forests import Forest, fit_forest
 from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.forest_maps import BLOCK
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.predictor import ArraySource
 from shallow2deep.outputs import Output
 
@@ -109,6 +110,9 @@ def train_forest(
         engine: see `compute_features`.
         growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
 
+    Returns:
+        A forest whose record holds, as `raw`, the range of values of the images.
+
     Raises:
         InputError: shapes differ, no strokes, or strokes of one class only.
     """
@@ -123,4 +127,5 @@ def train_forest(
     if len(y) == 0:
         raise InputError("the strokes are empty; paint a few in each class")
     names = classes or tuple(f"class {n + 1}" for n in range(max(int(y.max()) + 1, 2)))
-    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, **growth)
+    record = {"raw": Intensities.together([Intensities.of(raw, spec.ndim) for raw in raws]).to_dict()}
+    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, record=record, **growth)
