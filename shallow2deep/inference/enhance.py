@@ -20,16 +20,22 @@ class Enhancer:
     Attributes:
         network: gives logits, and has `step` and `halo` as `UNet` has.
         roles: what each of its outputs tells of the class whose map it is given.
+        kept: numbers of the classes, from 1, whose maps stay the forest's.
     """
 
     network: nn.Module
     roles: tuple[Output, ...]
     settings: EnhancedSettings = field(default_factory=EnhancedSettings)
     device: torch.device | str = "cpu"
+    kept: frozenset[int] = frozenset()
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
-        return tuple(self.roles[n].of(name) for name in classes[1:] for n in self._order)
+        found: list[Output] = []
+        for number, name in enumerate(classes[1:], 1):
+            roles = [Output(None)] if number in self.kept else [self.roles[n] for n in self._order]
+            found += [role.of(name) for role in roles]
+        return tuple(found)
 
     @property
     def _order(self) -> list[int]:
@@ -52,13 +58,16 @@ class Enhancer:
             probabilities: float32 `(C, y, x)`, or `(C, z, y, x)`, which is enhanced plane by plane.
 
         Returns:
-            float32 `((C - 1) * roles, [z,] y, x)`, in the order of `outputs`.
+            float32 `(K, [z,] y, x)`, in the order of `outputs`.
         """
         if probabilities.ndim > 3:
             planes = [self.enhance(probabilities[:, z]) for z in range(probabilities.shape[1])]
             return np.stack(planes, 1)
         maps = []
-        for p in probabilities[1:]:
+        for number, p in enumerate(probabilities[1:], 1):
+            if number in self.kept:
+                maps.append(p[None])
+                continue
             found = [self.enhance_at_scale(p, scale) for scale in self.settings.scales]
             maps.append(weighed_mean(found, p))
         return np.concatenate(maps)

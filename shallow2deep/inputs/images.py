@@ -1,6 +1,7 @@
 """Raw images: names opened, cut into planes where networks see planes, and checked."""
 
 import csv
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from shallow2deep.io.known import Known
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.settings import ImageTable, RawData
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,24 @@ def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known |
     images: list[Image] = []
     names: set[str] = set()
     known, cache = known or Known(), ReadCache()
-    for volume in open_raw_volumes(data):
+    volumes = open_raw_volumes(data)
+    if channels == "grey":
+        _tell_of_colours(volumes)
+    for volume in volumes:
         colours = volume if channels == "each" else volume.grey()
         parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
         name = new_name(volume.file.stem + volume.time_suffix, names)
         images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim, known))
     return images
+
+
+def _tell_of_colours(volumes: Sequence[Volume]) -> None:
+    coloured = [volume.name for volume in volumes if "c" in volume.axes and volume.shape[0] > 1]
+    if coloured:
+        log.info(
+            "%s%s in colour, read as grey (luma); target.channels: each keeps the channels",
+            coloured[0], " is" if len(coloured) == 1 else f" and {len(coloured) - 1} more are",
+        )  # fmt: skip
 
 
 def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked: bool, known: Known) -> Image:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import h5py
 import numpy as np
 
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.facts import RawFacts
 from shallow2deep.inputs.images import Image
@@ -19,12 +21,13 @@ from shallow2deep.io.stored import reading
 from shallow2deep.io.volumes import Volume, members, open_frames
 from shallow2deep.settings import AdaptConfig
 
-_FULL = {"f": 1.0, "u1": 255.0, "u2": 65535.0}
+_FULL = (1.0, 100.0, 255.0, 65535.0)  # what channels add up to as programs write them
+_ROUNDING = 0.03  # by which sums of rounded channels differ, as a share
 _FEW = 16  # if all whole numbers are below this, they are labels or a mask, and no probabilities
 
 
-def open_maps(config: AdaptConfig, images: Sequence[Image]) -> list[Volume]:
-    """The foreground's map of each part of the images, lazy; see also `check_against_strokes`.
+def open_maps(config: AdaptConfig, images: Sequence[Image], known: Known) -> list[Volume]:
+    """The foreground's map of each part of the images, lazy, float32 in 0..1.
 
     Raises:
         InputError: maps that do not fit the images, or more than two classes.
@@ -34,18 +37,21 @@ def open_maps(config: AdaptConfig, images: Sequence[Image]) -> list[Volume]:
             f"probabilities stand in for a forest of two classes, but there are {config.classes}"
         )
     names = [member for name in config.target.probabilities for member in members(name)]
-    maps: list[Volume] = []
+    found: list[tuple[Volume, str, Image]] = []
     without = list(images)
     for name in _in_order(names, images):
         frames = _frames(name, without[0], series=len(names) < len(images)) if without else []
         if not 1 <= len(frames) <= len(without):
             raise _unequal(names, images)
-        for volume, image in zip(frames, without, strict=False):
-            maps += _parts(volume, name, image, config)
+        found += [(volume, name, image) for volume, image in zip(frames, without, strict=False)]
         del without[: len(frames)]
     if without:
         raise _unequal(names, images)
-    return maps
+    by_type: dict[np.dtype, list[Volume]] = {}
+    for volume, _, _ in found:
+        by_type.setdefault(volume.dtype, []).append(volume)
+    full = {dtype: _full(volumes, known) for dtype, volumes in by_type.items()}
+    return [part for v, name, image in found for part in _parts(v, name, image, full[v.dtype], config)]
 
 
 def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
@@ -57,28 +63,67 @@ def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     return in_order(names, stems, known, "maps")
 
 
-def as_probabilities(volume: Volume) -> np.ndarray:
-    """A map as float32 in 0..1; whole numbers are shares of their type's largest.
+def _as_shares(volume: Volume, full: float) -> Volume:
+    """A lazy view of a map as float32 in 0..1.
+
+    Args:
+        full: the value that stands for 1.
+    """
+    identity, read = f"{volume.identity} / {full}", partial(_read_shares, volume, full)
+    return replace(volume, dtype=np.dtype(np.float32), identity=identity, _read=read)
+
+
+def _read_shares(volume: Volume, full: float, window: Window) -> np.ndarray:
+    return (volume.read(window).astype(np.float32) / np.float32(full)).clip(0, 1)
+
+
+def _full(volumes: Sequence[Volume], known: Known) -> float:
+    """The value that stands for 1 in maps `([C,] *spatial)` of one type.
+
+    Where their channels add up to the same everywhere, it is that sum, whatever the type: 1, 100 for per
+    cent, 255 …; otherwise 1 for fractions, and the largest of their type for whole numbers that come near it.
 
     Raises:
-        InputError: other values.
+        InputError: values that are no probabilities, or of which that is not evident.
     """
-    full = _full(volume)
-    values = volume.read()
-    if full is None or not (values.min() >= 0 and values.max() <= full * (1 + 1e-5)):  # false for NaN
-        raise _not_probabilities(volume, values.min(), values.max())
-    return (values.astype(np.float32) / np.float32(full)).clip(0, 1)
+    found = [
+        known.fact(volume.file, f"map values {volume.identity}", partial(_ends_and_sums, volume))
+        for volume in volumes
+    ]
+    first, (lows, highs, least, most) = volumes[0], zip(*found, strict=True)
+    low, high, whole = min(lows), max(highs), first.dtype.kind in "ui"
+    if first.dtype.kind == "b" or low < 0 or (whole and high < _FEW):
+        raise _not_probabilities(first, low, high)
+    if "c" in first.axes and first.shape[0] > 1 and max(most) - min(least) <= _ROUNDING * max(most):
+        middle = (min(least) + max(most)) / 2
+        return next((full for full in _FULL if abs(middle - full) <= _ROUNDING * full), middle)
+    full = float(np.iinfo(first.dtype).max) if whole else 1.0
+    if high > full * (1 + 1e-5) or (whole and high < full / 2):
+        raise _not_probabilities(first, low, high)
+    return full
 
 
-def _full(volume: Volume) -> float | None:
-    """The value that stands for 1."""
-    return next((full for code, full in _FULL.items() if volume.dtype.str[1:].startswith(code)), None)
+def _ends_and_sums(volume: Volume) -> list[float]:
+    """The lowest and the highest value, and the lowest and the highest sum of the channels at a pixel."""
+    ends: list[float] = []
+    sums: list[float] = []
+    rest = (slice(None),) if "c" in volume.axes else ()
+    plane = volume.grey() if not rest else volume.channel(0)
+    for window, _ in plane.slabs():
+        values = volume.read((*rest, *window))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{volume.name}: the map has values that are NaN or infinite; replace them")
+        total = values.sum(0, dtype=np.float64) if rest else values
+        ends += [float(values.min()), float(values.max())]
+        sums += [float(total.min()), float(total.max())]
+    return [min(ends), max(ends), min(sums), max(sums)]
 
 
 def _not_probabilities(volume: Volume, low: float, high: float) -> InputError:
     return InputError(
-        f"{volume.name}: values from {low} to {high} of type {volume.dtype} came, but probabilities in 0..1, "
-        "or 8 or 16 bits of them, were expected; export Probabilities, not labels"
+        f"{volume.name}: values from {low:g} to {high:g} of type {volume.dtype} came, which are not "
+        "evidently probabilities: in 0..1, whole shares of the type's largest, or channels with one sum were "
+        "expected; export Probabilities, not labels, as floats in 0..1"
     )
 
 
@@ -105,7 +150,7 @@ def _frames(name: str, image: Image, series: bool) -> list[Volume]:
     return frames
 
 
-def _parts(volume: Volume, name: str, image: Image, config: AdaptConfig) -> list[Volume]:
+def _parts(volume: Volume, name: str, image: Image, full: float, config: AdaptConfig) -> list[Volume]:
     """The foreground's map of each part of an image."""
     if volume.spatial_shape != image.whole.spatial_shape:
         raise InputError(
@@ -114,6 +159,7 @@ def _parts(volume: Volume, name: str, image: Image, config: AdaptConfig) -> list
         )
     if "c" in volume.axes:
         volume = volume.channel(_channel(name, volume.shape[0], config))
+    volume = _as_shares(volume, full)
     parts = volume.planes() if image.stacked else [volume]
     if len(parts) != len(image.parts):
         raise InputError(f"{volume.name}: maps are given for whole volumes; leave out slices")
@@ -177,22 +223,15 @@ def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
 def check_against_strokes(
     maps: Sequence[Volume], facts: Sequence[RawFacts], strokes: Sequence[Strokes], known: Known
 ) -> None:
-    """Whether the chosen channels are probabilities, and of what is painted as foreground.
+    """Whether the chosen channels are of what is painted as foreground.
 
     Args:
         facts: of the maps.
         strokes: of each map's plane; where there are any, they must agree with it.
 
     Raises:
-        InputError: values that are no probabilities, or the wrong channel.
+        InputError: the wrong channel.
     """
-    for volume, found in zip(maps, facts, strict=True):
-        full = _full(volume)
-        if full is None or found.low < 0 or found.high > full * (1 + 1e-5):
-            raise _not_probabilities(volume, found.low, found.high)
-    largest = max(found.high for found in facts)
-    if maps[0].dtype.kind == "u" and largest < _FEW:
-        raise _not_probabilities(maps[0], 0, round(largest))
     prints = [part.fingerprint for pair in zip(facts, strokes, strict=True) for part in pair]
     known.once(f"maps and strokes {prints}", partial(_compare_with_strokes, maps, strokes))
 
@@ -201,7 +240,7 @@ def _compare_with_strokes(maps: Sequence[Volume], strokes: Sequence[Strokes]) ->
     drawn = [(p, s.read()) for p, s in zip(maps, strokes, strict=True) if s.counts]
     means = []
     for number in (1, 2):
-        found = [as_probabilities(p)[s == number] for p, s in drawn if (s == number).any()]
+        found = [p.read()[s == number] for p, s in drawn if (s == number).any()]
         means.append(float(np.concatenate(found).mean()) if found else None)
     background, foreground = means
     if background is not None and foreground is not None and foreground <= background:

@@ -16,6 +16,7 @@ from shallow2deep.exports.archive import RDF_NAMES
 from shallow2deep.exports.packages import Package, load_package, read_package
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import ModelSpec, load_model, load_spec
+from shallow2deep.settings import AdaptConfig
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,30 @@ def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = N
     opened = OpenedEnhancer(place, spec, trust, fingerprint)
     known.once(f"loads {fingerprint}", lambda: opened.network)
     return opened
+
+
+def kept_classes(config: AdaptConfig, spec: ModelSpec) -> frozenset[int]:
+    """The numbers of the classes, from 1, that an enhancer is not applied to.
+
+    An enhancer of one structure is applied to the class of that name, or to the only one.
+
+    Raises:
+        InputError: there are several classes, and which of them the enhancer knows is not evident.
+    """
+    names, wanted = config.classes[1:], config.enhanced.classes
+    if wanted is None and len(names) > 1:
+        structures = [str(name) for name in spec.record.get("classes", ("", "one structure"))][1:]
+        wanted = names if len(structures) > 1 else tuple(name for name in names if name in structures)
+        if not wanted:
+            raise InputError(
+                f"the enhancer knows {structures[0]}, but there are the classes {', '.join(names)}; choose "
+                f"those that it is for, e.g. --set 'enhanced.classes=[{names[0]}]'"
+            )
+    if unknown := [name for name in wanted or () if name not in names]:
+        raise InputError(
+            f"enhanced.classes has {unknown[0]}, but the classes are {', '.join(names)}; give some of them"
+        )
+    return frozenset(n for n, name in enumerate(names, 1) if wanted and name not in wanted)
 
 
 def fingerprint_of(place: Path, known: Known) -> str:

@@ -9,18 +9,22 @@ from shallow2deep.io.volumes import Volume
 
 log = logging.getLogger(__name__)
 
+_FIRST_CHANNEL = "_0000"  # as nnU-Net names images, but not their labels
+
 T = TypeVar("T")
 
 
 def plain_name(volume: Volume) -> str:
     """The file's name without ending, and without what says only whether it is an image or its strokes."""
-    return re.sub(r"_(raw|image|strokes|labels)$", "", volume.file.stem) + volume.time_suffix
+    stem = re.sub(r"(?i)\.ome$", "", volume.file.stem)
+    return re.sub(r"_(raw|image|strokes|labels)$", "", stem) + volume.time_suffix
 
 
 def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
     """For each name the position of the key that it belongs to: `a_Probabilities` and `a` belong to `a`.
 
-    A name equals its key or goes on with something that is no letter or digit; the longest key counts.
+    A name equals its key or goes on with something that is no letter or digit; the longest key counts. Keys
+    may all end in `_0000`, the number of a first channel, which the names lack.
 
     Returns:
         None if names do not tell: one has no key, or two have the same, or two keys are alike.
@@ -29,6 +33,13 @@ def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
     [1, 0]
     >>> owners(["first", "second"], ["a", "b"])
     """
+    found = _places(names, keys)
+    if found is None and all(key.endswith(_FIRST_CHANNEL) for key in keys):
+        return _places(names, [key.removesuffix(_FIRST_CHANNEL) for key in keys])
+    return found
+
+
+def _places(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:
     places = {key: n for n, key in enumerate(keys)}
     found = [_place(name, places) for name in names]
     alike = len(places) < len(keys) or len(set(found)) < len(found)

@@ -15,7 +15,7 @@ from shallow2deep.inference.forest_maps import learned_by, predict_probabilities
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.models import OpenedEnhancer
+from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
@@ -127,7 +127,8 @@ def image_predictor(
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device)
+    kept = kept_classes(config, enhancer.spec)
+    applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 

@@ -12,6 +12,7 @@ from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
 from shallow2deep.inputs.images import images_of, open_raw_volumes, select
+from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
@@ -123,10 +124,9 @@ def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
     ordered = in_order(volumes, names, keys, "labels")
-    raws, labels = (
-        [cache.keep(image.grey()) for volume in found for image in images_of(volume, ndim, data.slices)]
-        for found in (raw_volumes, ordered)
-    )
+    raws = [cache.keep(image.grey()) for raw in raw_volumes for image in images_of(raw, ndim, data.slices)]
+    numbers = [checked_labels(volume) for volume in ordered]
+    labels = [cache.keep(image) for volume in numbers for image in images_of(volume, ndim, data.slices)]
     if len(raws) != len(labels):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
     instances = data.label_values == "instances"
@@ -155,7 +155,7 @@ def _check_fit(raw: Volume, labels: Volume) -> None:
 def _checked_values(pair: Labelled, n_classes: int) -> set[int]:
     """The numbers of the classes that an image's labels have, once they were found to be usable."""
     facts = pair.label_facts
-    if facts.low < 0 or (not pair.instances and facts.high >= n_classes):
+    if not pair.instances and facts.high >= n_classes:
         raise InputError(
             f"{pair.labels.name}: values {facts.low} to {facts.high} came, but 0 to {n_classes - 1} were "
             "expected; set classes, or label_values to instances"

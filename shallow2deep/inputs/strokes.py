@@ -11,6 +11,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.evaluation.held_out import split_strokes
 from shallow2deep.inputs.facts import LabelFacts, text_fingerprint
 from shallow2deep.inputs.images import images_of
+from shallow2deep.inputs.labels import label_image
 from shallow2deep.inputs.names import in_order, owners, plain_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
@@ -91,7 +92,7 @@ def open_strokes(
 
 def _images_on(data: TargetData, ndim: int, raws: Sequence[Volume]) -> Sequence[Volume | None]:
     """For each raw image its stroke image, if it has one."""
-    volumes = open_volumes(data.strokes, data.stroke_axes)
+    volumes = [label_image(volume) for volume in open_volumes(data.strokes, data.stroke_axes)]
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raws]
     numbers = owners(names, keys) if all(volume.ndim == ndim for volume in volumes) else None
     if numbers is not None:
@@ -123,16 +124,11 @@ def _check_mapping(mapping: Mapping[int, int], classes: Sequence[str]) -> None:
 
 def _checked(image: Volume, raw: Volume, mapping: Mapping[int, int], known: Known) -> Strokes:
     """The strokes in an image, which has the shape of its raw image and no value without a class."""
-    if "c" in image.axes and image.shape[0] != 1:
-        raise InputError(
-            f"{image.name}: {image.shape[0]} channels came, but strokes have one; save one number per pixel"
-        )
     if image.spatial_shape != raw.spatial_shape:
         raise InputError(
             f"{image.name} has shape {image.spatial_shape} but its raw image {raw.name} has "
             f"{raw.spatial_shape}; give strokes of the raw image's shape, in the same order"
         )
-    image = image.grey()
     facts = LabelFacts.of(image, known)
     if not facts.whole:
         raise InputError(f"{image.name}: strokes are whole numbers, but fractions came; convert the file")

@@ -17,8 +17,9 @@ from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
 from shallow2deep.inputs.ilastik import class_order, project_forest, project_images
 from shallow2deep.inputs.images import Image, images_of, open_images, select
+from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
-from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
+from shallow2deep.inputs.models import OpenedEnhancer, kept_classes, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
 from shallow2deep.io.ilp import Project, open_project
@@ -156,6 +157,7 @@ def open_target(
     check_engine(config.engine)
     known = known or Known()
     enhancer = open_enhancer(kept or config.enhancer, trust, known)
+    kept_classes(config, enhancer.spec)  # refuses what is not evident
     project = None if config.target.ilp is None else open_project(config.target.ilp)
     images, strokes, spec = _open_images(config, project, _features(config, enhancer.spec), known)
     _compare_pixel_sizes(config, enhancer.spec, images[0])
@@ -164,7 +166,7 @@ def open_target(
     drawn = Drawn(tuple(strokes), 0.0 if exists else config.held_out, config.seed)
     raws = [part for image in images for part in image.parts]
     labels = _open_labels(config.target, config.ndim, images)
-    maps = open_maps(config, images) if config.target.probabilities else []
+    maps = open_maps(config, images, known) if config.target.probabilities else []
     planes = tuple(
         Plane(
             number, image, z, raws[number], image.facts[z], drawn,
@@ -267,7 +269,8 @@ def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volum
     volumes = select(open_volumes(data.labels), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(image.whole) for image in images]
     ordered = in_order(volumes, names, keys, "labels")
-    labels = [image.grey() for volume in ordered for image in images_of(volume, ndim, data.slices)]
+    numbers = [checked_labels(volume) for volume in ordered]
+    labels = [image for volume in numbers for image in images_of(volume, ndim, data.slices)]
     raws = [part for image in images for part in image.parts]
     if len(labels) != len(raws):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")

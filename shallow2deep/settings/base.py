@@ -64,6 +64,13 @@ def not_zero(value: int) -> int:
     return value
 
 
+def _what_came(value: object) -> str:
+    """The end of a sentence; of sections and lists, which would be cut off, nothing."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "; got a number of that many digits"
+    return f"; got {value!r:.80}" if isinstance(value, str | int | float | None) else ""
+
+
 C = TypeVar("C", bound=Settings)
 Names = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1)]
 NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(several)]
@@ -112,4 +119,4 @@ def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
         if first["type"] == "missing":
             raise SettingsError(f'{origin}: the setting "{where}" is missing; state it') from None
         message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{origin}: {where}: {message}; got {first['input']!r:.80}") from None
+        raise SettingsError(f"{origin}: {where}: {message}{_what_came(first['input'])}") from None

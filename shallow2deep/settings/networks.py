@@ -78,6 +78,12 @@ class EnhancedSettings(Settings):
         description="maps are resized by each of these factors, and the results averaged, those more that "
         "agree with the forest; the four have 3.7 times the pixels of [1]",
     )
+    classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
+        None,
+        min_length=1,
+        description="the classes that are enhanced, the others keep the forest's maps; must be said where an "
+        "enhancer of one structure meets several classes and bears the name of none",
+    )
     device: str = Field("auto", json_schema_extra=ASIDE)
 
 

@@ -7,8 +7,65 @@ from typing import Any
 
 import yaml
 
-from shallow2deep.errors import SettingsError
+from shallow2deep.errors import SettingsError, one_line
 from shallow2deep.settings.base import C, Settings
+
+_MAX_BYTES = 2**20
+_MAX_DEPTH, _MAX_VALUES = 20, 100_000
+_TAGS = {
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Of plain values: what looks like a date is a string."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in the class above
+        first: [(tag, pattern) for tag, pattern in known if tag in _TAGS]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def parsed(text: str) -> Any:
+    """What YAML says in mappings, lists, strings, numbers, booleans and null.
+
+    Raises:
+        ValueError: it is no YAML, of other types, or nested or repeated beyond what settings need.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, 0, 0)
+        return loader.construct_document(node)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except (yaml.YAMLError, ArithmeticError, LookupError) as error:
+        raise ValueError(one_line(error)) from None
+    finally:
+        loader.dispose()
+
+
+_TOO_DEEP = f"it is nested deeper than {_MAX_DEPTH} levels, or in itself"
+
+
+def _count(node: yaml.Node, depth: int, known: int) -> int:
+    """How many values there are with those that are known; what aliases repeat counts each time."""
+    if node.tag not in _TAGS:
+        raise ValueError(f"{node.tag.rpartition(':')[2]} is no type of settings")
+    if depth > _MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
+    if known > _MAX_VALUES:
+        raise ValueError(f"it has more than {_MAX_VALUES} values")
+    inner: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    for part in inner:
+        known = _count(part, depth + 1, known)
+    return known + 1
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -18,10 +75,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingsError: the file is missing, not YAML, or not a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise SettingsError(f"{path}: cannot be read as settings: {reason}; give a YAML file") from None
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"it is larger than the {_MAX_BYTES} bytes that settings can have")
+        values = parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{path}: cannot be read as settings: {one_line(error)}; give a YAML file"
+        ) from None
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: a mapping of settings was expected, not {type(values).__name__}")
     return absolute_names(values, path.resolve().parent)
@@ -38,7 +100,7 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
         return [absolute_names(v, folder, key) for v in values]
     if key in _NAMES_OF_DATA and isinstance(values, str):
         path = folder / os.path.expanduser(values)  # noqa: PTH111 - leaves an unknown user's ~ as it is
-        by_name = key == "enhancer" and "/" not in values and not path.exists()  # one that comes along
+        by_name = key == "enhancer" and "/" not in values and not os.path.exists(path)  # noqa: PTH110 - of any name
         return values if by_name else str(path)
     return values
 
@@ -63,9 +125,12 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
             if not isinstance(place, dict):
                 raise SettingsError(f'--set {override}: "{section}" is not a section of the settings')
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise SettingsError(f"--set {override}: {text} was not understood; give a YAML value") from None
+            value = parsed(text)
+        except ValueError as error:
+            raise SettingsError(
+                f"--set {one_line(override)}: the value was not understood ({one_line(error)}); give a value as "
+                "in YAML"
+            ) from None
         place[key] = absolute_names(value, Path.cwd(), key)
     return values
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inputs.models import kept_classes
 from shallow2deep.inputs.results import ENHANCED, FOREST, map_path, save_map
 from shallow2deep.inputs.target import Target
 from shallow2deep.io.map_files import read_map
@@ -31,4 +32,5 @@ def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
 def applied_enhancer(config: AdaptConfig, target: Target) -> Enhancer:
     """The target's enhancer, as the settings apply it."""
     opened, device = target.enhancer, choose_device(config.enhanced.device)
-    return Enhancer(opened.network, opened.spec.outputs, config.enhanced, device)
+    kept = kept_classes(config, opened.spec)
+    return Enhancer(opened.network, opened.spec.outputs, config.enhanced, device, kept)

@@ -8,13 +8,14 @@ import numpy as np
 import zarr
 
 from shallow2deep.inputs.target import Plane, Target
-from shallow2deep.io.atomic import sync, sync_folder
+from shallow2deep.io.atomic import room_for, sha256, sync
 from shallow2deep.progress import safely
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, SegmentorSettings
 
+_CREATED = "zarr.json"  # the first piece of work
 Targets = Callable[[Plane, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From a plane and its raw to targets `(K, y, x)` and their weight `(y, x)`."""
 
@@ -29,10 +30,13 @@ def fill_pool(
 ) -> None:
     """Writes what networks of the target are trained on: raw, targets, their weight and strokes."""
     patch = (config.segmentor or SegmentorSettings()).patch
-    done, place = DoneLog(job.folder / "unfinished" / "done.txt"), job.folder / "pool.zarr"
-    if done.is_empty():
-        zarr.create_group(place, overwrite=True)
-        done.add("created")
+    place = job.folder / "pool.zarr"
+    done = DoneLog(job.folder / "unfinished" / "done.txt", lambda name: sha256(place / name))
+    if _CREATED not in done:
+        done.clear()
+        with room_for(place):
+            zarr.create_group(place, overwrite=True)
+        done.add(_CREATED)
     pool, moments = zarr.open_group(place, mode="r+"), target.moments
     for plane in safely(target.planes, job.folder.name.replace("_", " "), job):
         name = str(plane.number)
@@ -47,12 +51,9 @@ def fill_pool(
         layers = np.concatenate([pixels, labels, weight[None], drawn[None]]).astype(np.float32)
         layers = _padded(layers, patch)
         chunks = (len(layers), *(min(n, 256) for n in layers.shape[1:]))
-        pool.create_array(name, data=layers, chunks=chunks, compressors=None, overwrite=True)
-        for path in (place / name).rglob("*"):
-            if path.is_file():
-                sync(path)
-            else:
-                sync_folder(path)
+        with room_for(place, layers.nbytes):
+            pool.create_array(name, data=layers, chunks=chunks, compressors=None, overwrite=True)
+            sync(place / name)
         done.add(name)
 
 

@@ -1,5 +1,6 @@
 """Stage *probabilities*: the pool of probability maps and labels that the enhancer is trained on."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from shallow2deep.errors import SettingsError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, predict_features
 from shallow2deep.inputs.source import Labelled, Source
-from shallow2deep.io.atomic import sync, sync_folder
+from shallow2deep.io.atomic import room_for, sha256, sync, sync_folder
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
@@ -24,6 +25,7 @@ from shallow2deep.settings import EnhancerTrainConfig, ProbabilitiesSettings
 from shallow2deep.stages.forests import forest_path, noise_level, random_window
 
 _TRIES = 20
+_CREATED = "created"  # the first piece of work
 
 
 def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage) -> Stage:
@@ -43,7 +45,7 @@ def make_pool(config: EnhancerTrainConfig, source: Source, job: Job) -> None:
     """Fills `pool.zarr` with patches of maps, labels and, if a source net is to be trained, raw."""
     settings = config.probabilities
     with_raw = config.source_net is not None
-    done = DoneLog(job.folder / "unfinished" / "done.txt")
+    done = DoneLog(job.folder / "unfinished" / "done.txt", partial(_checksum, job.folder / "pool.zarr"))
     pool = _create(job.folder, done, settings, len(source.classes), with_raw)
     first, last = config.forests.count, config.forests.count + config.forests.validation_count
     for part, images, numbers, count in (
@@ -74,11 +76,14 @@ def _fill_patch(
     rng = generator(config.seed, f"{part} patch", index)
     image, window = _choose(images, settings, index, rng)
     chosen = rng.choice(len(forests), settings.forests_per_patch, replace=False)
-    _fill_maps(arrays, index, image, window, [forests[i] for i in chosen], source, config.engine, rng)
-    _fill_targets(arrays, index, image, window, len(source.classes))
-    if "raw" in arrays:
-        arrays["raw"][index] = image.moments.standardised(image.raw.read(window))
-    _flush(folder / "pool.zarr" / part, index)
+    with room_for(folder / "pool.zarr"):
+        _fill_maps(arrays, index, image, window, [forests[i] for i in chosen], source, config.engine, rng)
+        _fill_targets(arrays, index, image, window, len(source.classes))
+        if "raw" in arrays:
+            arrays["raw"][index] = image.moments.standardised(image.raw.read(window))
+        for chunk in _chunks(folder / "pool.zarr" / part, index):
+            sync(chunk)
+            sync_folder(chunk.parent)
     done.add(f"{part} {index}")
 
 
@@ -96,23 +101,29 @@ def _create(
     folder: Path, done: DoneLog, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool
 ) -> Any:
     """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
-    if done.is_empty():
-        pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
-        for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
-            group = pool.create_group(part)
-
-            def create(name: str, leading: tuple[int, ...], dtype: str, group: Any = group) -> None:
-                ones = (1,) * len(leading)  # not compressed: read again and again while training
-                shape, chunks = (*leading, *settings.patch), (*ones, *settings.patch)
-                group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=None)
-
-            create("maps", (count, settings.forests_per_patch, n_classes - 1), "uint8")
-            create("classes", (count,), "uint8")
-            create("boundaries", (count, n_classes - 1), "uint8")
-            if with_raw:
-                create("raw", (count,), "float32")
-        done.add("created")
+    if _CREATED not in done:
+        done.clear()
+        with room_for(folder / "pool.zarr"):
+            _create_arrays(folder, settings, n_classes, with_raw)
+        done.add(_CREATED)
     return zarr.open_group(folder / "pool.zarr", mode="r+")
+
+
+def _create_arrays(folder: Path, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool) -> None:
+    pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
+    for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
+        group = pool.create_group(part)
+
+        def create(name: str, leading: tuple[int, ...], dtype: str, group: Any = group) -> None:
+            ones = (1,) * len(leading)  # not compressed: read again and again while training
+            shape, chunks = (*leading, *settings.patch), (*ones, *settings.patch)
+            group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, compressors=None)
+
+        create("maps", (count, settings.forests_per_patch, n_classes - 1), "uint8")
+        create("classes", (count,), "uint8")
+        create("boundaries", (count, n_classes - 1), "uint8")
+        if with_raw:
+            create("raw", (count,), "float32")
 
 
 def _choose(
@@ -162,9 +173,18 @@ def _fill_targets(arrays: Any, index: int, image: Labelled, window: Window, n_cl
         arrays["boundaries"][index, number - 1] = find_boundaries(own, mode="thick")
 
 
-def _flush(folder: Path, index: int) -> None:
-    """Waits until the chunks of patch `index` are on the disk; those that are all zero have no file."""
-    for array in folder.iterdir():
-        if (chunk := array / "c" / str(index)).exists():
-            sync(chunk)
-            sync_folder(chunk.parent)
+def _chunks(arrays: Path, index: int) -> list[Path]:
+    """Those of a patch in all arrays; of chunks that are all zero there is no file."""
+    places = (array / "c" / str(index) for array in sorted(arrays.iterdir()))
+    return [place for place in places if place.exists()]
+
+
+def _checksum(pool: Path, piece: str) -> str:
+    """Of the chunks of a patch, or of what describes the arrays."""
+    if piece == _CREATED:
+        files = sorted(pool.rglob("zarr.json"))
+    else:
+        part, _, index = piece.partition(" ")
+        files = _chunks(pool / part, int(index))
+    listing = "".join(f"{file.relative_to(pool)} {sha256(file)}\n" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()

@@ -8,7 +8,6 @@ import numpy as np
 from shallow2deep.forests import Forest
 from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.maps import as_probabilities
 from shallow2deep.inputs.results import FOREST, map_path, save_map
 from shallow2deep.inputs.target import Target
 from shallow2deep.networks.devices import choose_device
@@ -54,7 +53,7 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
 
 def _save_given_maps(folder: Path, config: AdaptConfig, target: Target) -> None:
     for image, planes in target.by_image():
-        maps = [as_probabilities(plane.map) for plane in planes if plane.map is not None]
+        maps = [plane.map.read() for plane in planes if plane.map is not None]
         save_map(folder, image, image.join(np.stack([1 - p, p]) for p in maps), of_forest(config.classes))
 
 

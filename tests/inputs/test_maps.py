@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from ilp_file import adapt_config, foreground, painted, write_project
-from tiny import SIZE
+from tiny import SIZE, Data
 
 from shallow2deep import adapt, predict
 from shallow2deep.commands.project import predict_project
@@ -167,3 +167,45 @@ def test_a_map_of_8_bits_may_be_empty(source_run: Path, tmp_path: Path) -> None:
     target = {"raw": f"{tmp_path}/raw*.png", "probabilities": f"{tmp_path}/raw*_p.npy"}
     adapt(adapt_config(source_run, target), tmp_path / "run")
     assert not foreground(tmp_path / "run", "raw0").any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "full"),
+    [
+        (np.uint8, 100),
+        (np.uint8, 255),
+        (np.uint16, 10000),
+        (np.uint16, 65535),
+        (np.float32, 100),
+        (np.float64, 1),
+    ],
+)
+def test_maps_are_shares_of_what_their_channels_add_up_to(
+    dtype: type, full: int, data: Data, source_run: Path, tmp_path: Path
+) -> None:
+    p = np.random.default_rng(0).random((SIZE, SIZE))
+    rounded = p * full if np.dtype(dtype).kind == "f" else np.round(p * full)
+    np.save(tmp_path / "target0_p.npy", np.stack([full - rounded, rounded]).astype(dtype))
+    target = {
+        "raw": f"{data.folder}/target0_raw.png",
+        "probabilities": f"{tmp_path}/target0_p.npy",
+        "channel": 1,
+    }
+    adapt(data.target(source_run, target=target), tmp_path / "run")
+    found = open_volume(tmp_path / "run" / "target_forest" / "target0_raw.h5").read()[1]
+    np.testing.assert_allclose(found, p, atol=0.51 / full if np.dtype(dtype).kind != "f" else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"), [(np.uint8, 100), (np.uint16, 255), (np.uint16, 10000), (np.float32, 100)]
+)
+def test_one_channel_whose_range_is_not_evident_is_refused(
+    dtype: type, largest: int, data: Data, source_run: Path, tmp_path: Path
+) -> None:
+    p = np.random.default_rng(0).random((SIZE, SIZE)) * largest
+    p[0, 0] = largest
+    np.save(tmp_path / "target0_p.npy", p.astype(dtype))
+    target = {"raw": f"{data.folder}/target0_raw.png", "probabilities": f"{tmp_path}/target0_p.npy"}
+    with pytest.raises(InputError, match="not evidently probabilities"):
+        adapt(data.target(source_run, target=target), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
