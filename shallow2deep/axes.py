@@ -25,8 +25,8 @@ def infer_axes(shape: Sequence[int], name: str) -> str:
     """The axes of an array that says nothing about them.
 
     Args:
-        shape: 2D is yx; 3D is zyx, or yxc if the last axis has 3 or 4 entries and the others more; 4D is
-            zyxc if the last axis has at most 4 entries.
+        shape: 2D is yx; 3D is zyx, or yxc if the last axis has 1, 3 or 4 entries and the others more; 4D
+            is zyxc if the last axis has at most 4 entries.
         name: what the array is called in the error.
 
     Raises:
@@ -38,7 +38,7 @@ def infer_axes(shape: Sequence[int], name: str) -> str:
     match tuple(shape):
         case (_, _):
             return "yx"
-        case (y, x, (3 | 4) as c) if y > c and x > c:
+        case (y, x, (1 | 3 | 4) as c) if y > c and x > c:
             return "yxc"
         case (_, _, _):
             return "zyx"

@@ -16,12 +16,38 @@ from shallow2deep.errors import Shallow2DeepError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="A few brush strokes to a good segmentation of a new microscopy data set.",
     epilog="Exit codes: 0 done, 1 failed, 2 unusable input or settings, 3 run in use by another process, "
     "4 given up on request, 130 or 143 stopped by Ctrl-C or SIGTERM (the same command goes on).",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from shallow2deep.version import VERSION
+
+        typer.echo(f"shallow2deep {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="say warnings and results only")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also say what goes on inside")] = False,
+) -> None:
+    """Options that stand before the command."""
+    if quiet or verbose:
+        for handler in logging.getLogger("shallow2deep").handlers:  # a run's log.txt holds all in any case
+            handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
+    if quiet:
+        from shallow2deep.progress import hide_bars
+
+        hide_bars()
 
 
 def with_flags_of_adapt(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,12 +89,15 @@ Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.
 
 def require_named(*data: Any) -> None:
     """Whether the files that settings name are there, before torch and numba take seconds to load."""
+    from shallow2deep.errors import MissingDataError
+    from shallow2deep.io.formats import split_name
     from shallow2deep.io.volumes import members
 
-    for one in data:
-        for field in ("raw", "labels", "strokes", "probabilities"):
-            for name in getattr(one, field, None) or ():
-                members(name)
+    fields = ("raw", "labels", "strokes", "probabilities")
+    for name in (name for one in data for field in fields for name in getattr(one, field, None) or ()):
+        for member in members(name):
+            if not split_name(member)[0].exists():
+                raise MissingDataError(f"{member}: there is no such file; check the path")
 
 
 @app.command("enhancer-train")
@@ -279,10 +308,19 @@ def export(
 
 
 @app.command()
-def models() -> None:
+def models(json_: Json = False) -> None:
     """List the enhancers that can be given by name: those that come along, and your own packages."""
     from shallow2deep.inputs.models import models as known_models
 
+    if json_:
+        fields = ("kind", "licence", "description")
+        print_json(
+            [
+                {"name": m.name, "path": str(m.path)} | {f: getattr(m.package, f) for f in fields}
+                for m in known_models()
+            ]
+        )
+        return
     for model in known_models():
         licence = model.package.licence or "terms in its documentation"
         typer.echo(f"{model.name:<24} {model.package.kind:<10} {licence:<18} {model.package.description}")
@@ -321,11 +359,17 @@ def ilp_predict(
 
 
 @app.command()
-def status(run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust = False) -> None:
+def status(
+    run: Annotated[Path, typer.Argument(help="run folder")], trust: Trust = False, json_: Json = False
+) -> None:
     """Say which stages of a run are finished, and why others must run (again)."""
     from shallow2deep.commands.status import status as run_status
 
     found = run_status(run, trust)
+    if json_:
+        stages = {name: vars(state) for name, state in found.stages.items()}
+        print_json({"command": found.command, "at_work": found.at_work, "stages": stages, "last": found.last})
+        return
     typer.echo(f"{run}: {found.command}{', at work now' if found.at_work else ''}")
     for name, state in found.stages.items():
         typer.echo(f"  {name:<15} {state.word}{f': {state.reason}' if state.reason else ''}")

@@ -35,14 +35,17 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
+        self._what, self._done = "", 0
 
     def progress(self, what: str, done: int, total: int, **values: float) -> None:
-        if self._bar is None or self._bar.desc.removesuffix(": ") != what or done < self._bar.n:
+        if self._bar is None or self._what != what or done < self._done:
             self.close()
             self._bar = progress_bar(total=total, desc=what, initial=done)
+            self._what, self._done = what, done
         if values:
             self._bar.set_postfix({n: f"{v:.3f}" for n, v in values.items()}, refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._bar.update(done - self._done)
+        self._done = done
         if done >= total:
             self.close()
 
@@ -61,9 +64,19 @@ class Bar:
             self._bar = None
 
 
+_hidden = False
+
+
+def hide_bars() -> None:
+    """No bars from now on in this process."""
+    global _hidden
+    _hidden = True
+
+
 def progress_bar(*arguments: Any, **options: Any) -> tqdm:
     """A bar on stderr; into a file, a line every half a minute at most."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
+    options |= {"disable": True} if _hidden else {}
     return tqdm(*arguments, dynamic_ncols=True, mininterval=interval, maxinterval=2 * interval, **options)
 
 

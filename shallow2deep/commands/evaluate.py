@@ -8,6 +8,7 @@ import numpy as np
 from shallow2deep.errors import InputError
 from shallow2deep.evaluation.metrics import PooledScore, score
 from shallow2deep.inputs.images import images_of, select
+from shallow2deep.inputs.labels import checked_labels, label_image
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.io.map_files import read_outputs
 from shallow2deep.io.volumes import Volume, open_volumes
@@ -130,5 +131,5 @@ def _of(outputs: Sequence[Output]) -> str:
 
 
 def _binary(volume: Volume, value: int | None) -> np.ndarray:
-    labels = volume.grey().read()
+    labels = (checked_labels(volume) if value is None else label_image(volume)).read()
     return labels > 0 if value is None else labels == value

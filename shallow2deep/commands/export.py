@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
 from shallow2deep.exports.bioimageio import write_package
 from shallow2deep.exports.czann import value_range_of, write_czann
@@ -136,7 +137,7 @@ def _export_project(run: Path, out: Path) -> Path:
 def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     config = validated(EnhancerTrainConfig, values, str(run / "settings.yaml"))
-    _require_finished(run, ENHANCER)
+    require_current(run, [ENHANCER], known_of(run))
     network, spec = load_model(run / ENHANCER)
     pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
     kept = pool["validation"]["maps"]
@@ -150,7 +151,7 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
 def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:
     config = _adapt_config(run, overrides)
     name = _network_of(run, config, step)
-    _require_finished(run, name)
+    require_current(run, [name], known_of(run), trust)
     if name == ENHANCED and came_as_package(run):
         raise InputError(
             f"{run}: its enhancer came as a package; give that package to others, or run adapt with "
@@ -206,11 +207,6 @@ def _adapt_config(run: Path, overrides: Sequence[str]) -> AdaptConfig:
         raise InputError(f"{run}: no run of enhancer-train or adapt here; give one")
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     return validated(AdaptConfig, values, str(run / "settings.yaml"))
-
-
-def _require_finished(run: Path, stage: str) -> None:
-    if not (run / stage / "manifest.json").is_file():
-        raise InputError(f"{run}: its stage {stage} is not finished; run the same command again first")
 
 
 def _info(model: _Model) -> PackageInfo:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shallow2deep.commands.adapt import target_stages
-from shallow2deep.errors import InputError, MissingDataError
+from shallow2deep.commands.status import require_current
+from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
@@ -29,7 +29,6 @@ from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import load_model
 from shallow2deep.progress import Bar, watched
-from shallow2deep.runs.engine import chain_fault, stale_stage
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
@@ -129,7 +128,7 @@ def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tupl
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
     known = known_of(model)
     name = _candidate(model, step, config)
-    require_current(model, config, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
+    require_current(model, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
     enhancer = _own_enhancer(model, trust, known)
     return image_predictor(model, name, config, device, enhancer), config.target.channels
 
@@ -138,24 +137,6 @@ def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
     if not (run / ENHANCER).is_dir():
         raise InputError(f"{run}: its stage {ENHANCER} is not finished; run the same adapt again first")
     return open_enhancer(run / ENHANCER, trust, known)
-
-
-def require_current(
-    run: Path, config: AdaptConfig, names: Sequence[str], known: Known, trust: bool = False
-) -> None:
-    """Whether stages, with all that they were made from, are finished and up to date.
-
-    Where the run's data are out of reach, what the stages say of themselves has to do.
-
-    Raises:
-        InputError: naming the first one that is not, and why.
-    """
-    try:
-        fault = stale_stage(run, target_stages(config, run, known, trust), names, known)
-    except MissingDataError:
-        fault = chain_fault(run, names, known)
-    if fault:
-        raise InputError(f"{run}: {fault}; run the same adapt again first")
 
 
 def _candidate(run: Path, step: str, config: AdaptConfig) -> str:

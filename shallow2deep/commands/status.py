@@ -1,13 +1,15 @@
 """`s2d status`: what a run has done, what it does now, and what it would do next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shallow2deep.commands.adapt import target_stages
 from shallow2deep.commands.enhancer_train import source_stages
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.ilastik import with_project
-from shallow2deep.runs.engine import Stage, State, state_of
+from shallow2deep.io.known import Known
+from shallow2deep.runs.engine import Stage, State, chain_fault, stale_stage, state_of
 from shallow2deep.runs.events import Event, last_event
 from shallow2deep.runs.folder import command_of, is_at_work, known_of
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
@@ -38,19 +40,40 @@ def status(run: str | Path, trust: bool = False) -> RunStatus:
         InputError: no run there, or data that can no longer be used.
     """
     run = Path(run)
-    command = command_of(run)
-    if command is None:
-        raise InputError(f"{run}: no run here; give the folder that was given as --run")
     known = known_of(run)
-    path = run / "settings.yaml"
-    stages: list[Stage]
-    if command == "adapt":
-        config = with_project(validated(AdaptConfig, read_yaml(path), str(path)))
-        stages = target_stages(config, run, known, trust)
-    else:
-        stages = source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), known)
-    states = {stage.name: state_of(run, stage, known) for stage in stages}
+    states = {stage.name: state_of(run, stage, known) for stage in stages_of(run, known, trust)}
     busy = is_at_work(run)
     if busy:
         states = {n: State("at work") if s.word == "interrupted" else s for n, s in states.items()}
-    return RunStatus(command, states, busy, last_event(run) if busy else None)
+    return RunStatus(command_of(run) or "", states, busy, last_event(run) if busy else None)
+
+
+def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
+    """What a run's settings and data as they are now ask for.
+
+    Raises:
+        InputError: no run there, or data that can no longer be used.
+    """
+    path, command = run / "settings.yaml", command_of(run)
+    if command is None:
+        raise InputError(f"{run}: no run here; give the folder that was given as --run")
+    if command == "adapt":
+        config = with_project(validated(AdaptConfig, read_yaml(path), str(path)))
+        return target_stages(config, run, known, trust)
+    return source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), known)
+
+
+def require_current(run: Path, names: Sequence[str], known: Known, trust: bool = False) -> None:
+    """Whether stages, with all that they were made from, are finished, whole and up to date.
+
+    Where the run's data are out of reach, what the stages say of themselves has to do.
+
+    Raises:
+        InputError: naming the first one that is not, and why.
+    """
+    try:
+        fault = stale_stage(run, stages_of(run, known, trust), names, known)
+    except MissingDataError:
+        fault = chain_fault(run, names, known)
+    if fault:
+        raise InputError(f"{run}: {fault}; run the same {command_of(run)} again first")

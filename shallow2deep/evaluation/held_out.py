@@ -46,6 +46,13 @@ def split_strokes(
     return used, held
 
 
+def count_strokes(strokes: Sequence[np.ndarray], n_classes: int) -> list[int]:
+    """The number of strokes of each class, from 1; those that touch, also across corners, count as one."""
+    return [
+        sum(int(label(s == n, connectivity=s.ndim).max()) for s in strokes) for n in range(1, n_classes + 1)
+    ]
+
+
 @dataclass(frozen=True)
 class Score:
     """How well held-out strokes are met, and how far that can be trusted.
@@ -144,6 +151,7 @@ def recommend(
     n_classes: int,
     baseline: str,
     trusted: Sequence[str] = (),
+    painted: str = "",
 ) -> tuple[str, str]:
     """The candidate to use, and why, in a sentence.
 
@@ -155,18 +163,19 @@ def recommend(
     Args:
         strokes: number of held-out strokes of each class.
         trusted: candidates that are expected to be better than the baseline, best first.
+        painted: how many strokes there are of each class, in words.
     """
     short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
     if not any(strokes.values()):
         return baseline, (
             "no strokes were held out, so nothing can be judged: look at the pictures of all results, or "
-            f"paint {2 * MIN_STROKES} strokes or more of each class, leave held_out above 0, and have the "
-            "forest trained here"
+            f"paint {2 * MIN_STROKES} strokes or more of each class{_of(painted)}, leave held_out above 0, "
+            "and have the forest trained here"
         )
     if short:
         return baseline, (
             f"the evidence is too weak: {MIN_STROKES} held-out strokes of each class are needed, class "
-            f"{short[0]} has {strokes.get(short[0], 0)}; paint more strokes"
+            f"{short[0]} has {strokes.get(short[0], 0)}; paint more strokes{_of(painted)}"
         )
     better = {name: s for name, s in scores.items() if name != baseline and s.gain_low > 0}
     if not better:
@@ -181,6 +190,10 @@ def recommend(
     return name, reason
 
 
+def _of(painted: str) -> str:
+    return f" (there are {painted}; strokes that touch count as one)" if painted else ""
+
+
 def _not_ruled_out(scores: Mapping[str, Score], baseline: str, trusted: Sequence[str]) -> tuple[str, str]:
     for name in trusted:
         if scores[name].gain_high >= 0:
@@ -188,6 +201,10 @@ def _not_ruled_out(scores: Mapping[str, Score], baseline: str, trusted: Sequence
                 f"on held-out strokes it is not surely worse than {baseline} ({_interval(scores[name])}), "
                 "and of what strokes do not rule out it is most often the best; look at the pictures"
             )
+    others = {name: score for name, score in scores.items() if name != baseline}
+    if others and all(score.gain_high < 0 for score in others.values()):
+        worse = ", ".join(f"{name} {_interval(score)}" for name, score in others.items())
+        return baseline, f"on held-out strokes every other result is surely worse: {worse}"
     best = max(scores, key=lambda name: scores[name].accuracy)
     return baseline, (
         f"the evidence is too weak: nothing is surely better than {baseline} on the held-out strokes"

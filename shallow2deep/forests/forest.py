@@ -31,7 +31,7 @@ _TYPES: dict[str, np.dtype] = {
 _LEAF = -1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Forest:
     """Trees over the features of one spec. At a node, `x <= threshold` goes left.
 
@@ -60,6 +60,13 @@ class Forest:
         problem = self._problem()
         if problem:
             raise InputError(f"a forest with {problem} was given; train it again")
+
+    def __repr__(self) -> str:
+        parts = [f"{self.n_trees} trees", f"{len(self.classes)} classes", f"{self.spec.n_features} features"]
+        raw = self.record.get("raw")
+        if isinstance(raw, Mapping) and "dtype" in raw:
+            parts.append(f"learned on {raw['dtype']}")
+        return f"Forest({', '.join(parts)})"
 
     @property
     def n_trees(self) -> int:

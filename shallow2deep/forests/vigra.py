@@ -14,6 +14,7 @@ import numpy as np
 from shallow2deep.errors import DamagedFileError, InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests.forest import Forest
+from shallow2deep.io.atomic import room_for
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.stored import reading
 
@@ -123,7 +124,8 @@ def write_forest(forest: Forest, project: Path, group: str) -> None:
     Raises:
         InputError: the project has no forest whose options could be kept.
     """
-    with reading(project), h5py.File(project, "r+") as file:
+    # in memory: a write that fails, as on a full disk, leaves HDF5 unable to close a file, and it crashes
+    with reading(project), h5py.File(project, "r+", driver="core", backing_store=False) as file:
         stored = file.get(group, {})
         names = sorted(name for name in stored if name.startswith("Forest"))
         if not names:
@@ -146,6 +148,10 @@ def write_forest(forest: Forest, project: Path, group: str) -> None:
         _set(own["_ext_param"], "class_count_", np.array([len(labels)], float))
         _set(own["_ext_param"], "class_weights_", np.ones(len(labels)))
         _set(own["_ext_param"], "labels", labels.astype(np.uint32))
+        file.flush()
+        content = file.id.get_file_image()
+    with room_for(project, len(content)):
+        project.write_bytes(content)
 
 
 def _set(group: h5py.Group, name: str, values: np.ndarray) -> None:

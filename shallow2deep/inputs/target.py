@@ -164,6 +164,7 @@ def open_target(
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
     drawn = Drawn(tuple(strokes), 0.0 if exists else config.held_out, config.seed)
+    _tell_strokes(config.classes, strokes)
     raws = [part for image in images for part in image.parts]
     labels = _open_labels(config.target, config.ndim, images)
     maps = open_maps(config, images, known) if config.target.probabilities else []
@@ -181,6 +182,15 @@ def open_target(
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
     return Target(images, planes, drawn, spec, enhancer, _open_forest(config, project, spec), bool(maps))
+
+
+def _tell_strokes(classes: Sequence[str], strokes: Sequence[Strokes]) -> None:
+    """What is painted of each class, as the program sees it."""
+    found = []
+    for number, name in enumerate(classes, 1):
+        pixels = sum(one.counts.get(number, 0) for one in strokes)
+        found.append(f"{name} {pixels} pixels on {sum(number in one.counts for one in strokes)} images")
+    log.info("painted: %s", "; ".join(found))
 
 
 def _compare_intensities(planes: Sequence[Plane]) -> None:

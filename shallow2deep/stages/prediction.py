@@ -15,7 +15,14 @@ from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 
 from shallow2deep.evaluation.consistency import Consistency, changed_view
-from shallow2deep.evaluation.held_out import Score, disagreement, recommend, right_shares, scores_of
+from shallow2deep.evaluation.held_out import (
+    Score,
+    count_strokes,
+    disagreement,
+    recommend,
+    right_shares,
+    scores_of,
+)
 from shallow2deep.evaluation.metrics import DiceCounts
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
@@ -63,7 +70,9 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     judged = {
         name: scores[name] for name in names if name != SUPERVISED
     }  # it has seen what users do not have
-    chosen, reason = recommend(judged, counts, len(config.classes), FOREST, trusted(judged))
+    strokes = count_strokes([p.strokes + p.held_out for p in target.planes], len(config.classes))
+    painted = ", ".join(f"{n} of {name}" for n, name in zip(strokes, config.classes, strict=True))
+    chosen, reason = recommend(judged, counts, len(config.classes), FOREST, trusted(judged), painted)
     for image in target.images:
         with atomic_path(map_path(job.folder, image)) as path:
             shutil.copyfile(map_path(job.run / chosen, image), path)
@@ -71,6 +80,7 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     choice: dict[str, Any] = {
         "recommended": chosen,
         "reason": reason,
+        "strokes": dict(zip(config.classes, strokes, strict=True)),
         "held_out_strokes": counts,
         "held_out_pixels": sum(int(np.count_nonzero(plane.held_out)) for plane in target.planes),
         "used_pixels": sum(int(np.count_nonzero(plane.strokes)) for plane in target.planes),

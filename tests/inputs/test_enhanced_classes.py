@@ -1,0 +1,76 @@
+"""Which classes an enhancer is applied to, where there are several."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from tiny import SIZE, Data
+
+from shallow2deep import adapt, predict
+from shallow2deep.errors import InputError
+from shallow2deep.inputs.models import kept_classes
+from shallow2deep.io.map_files import read_map
+from shallow2deep.settings import EnhancedSettings
+
+
+def kept(
+    classes: tuple[str, ...], known: tuple[str, ...] | None, wanted: tuple[str, ...] | None = None
+) -> set[int]:
+    config = SimpleNamespace(classes=classes, enhanced=EnhancedSettings(classes=wanted))
+    spec = SimpleNamespace(record={} if known is None else {"classes": list(known)})
+    return set(kept_classes(config, spec))  # type: ignore[arg-type]
+
+
+def test_the_only_class_is_enhanced_whatever_its_name() -> None:
+    assert kept(("ground", "cell"), ("background", "nuclei")) == set()
+    assert kept(("ground", "cell"), None) == set()
+
+
+def test_of_several_classes_the_one_of_the_enhancers_name() -> None:
+    assert kept(("ground", "membrane", "nuclei"), ("background", "nuclei")) == {1}
+
+
+def test_an_enhancer_of_several_structures_is_applied_to_all() -> None:
+    assert kept(("ground", "a", "b"), ("background", "x", "y")) == set()
+
+
+def test_chosen_classes() -> None:
+    assert kept(("ground", "a", "b", "c"), ("background", "x"), ("a", "c")) == {2}
+
+
+@pytest.mark.parametrize("known", [("background", "nuclei"), None])
+def test_what_is_not_evident_is_asked_for(known: tuple[str, ...] | None) -> None:
+    with pytest.raises(InputError, match=r"there are the classes a, b; choose .*enhanced.classes=\[a\]"):
+        kept(("ground", "a", "b"), known)
+
+
+def test_unknown_classes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"enhanced\.classes has z"):
+        kept(("ground", "a", "b"), None, ("z",))
+
+
+def test_a_class_that_is_not_chosen_keeps_the_forests_map(
+    data: Data, source_run: Path, tmp_path: Path
+) -> None:
+    """In the run and in predictions."""
+    strokes = iio.imread(data.folder / "target0_strokes.png")
+    strokes[:3, : SIZE // 2] = 3
+    iio.imwrite(tmp_path / "target0_strokes.png", strokes)
+    values = {
+        "classes": ["background", "disc", "rim"],
+        "target": {"raw": f"{data.folder}/target0_raw.png", "strokes": f"{tmp_path}/target0_strokes.png"},
+    }
+    adapt(data.target(source_run, **values), tmp_path / "run")  # it knows discs
+    forest, _ = read_map(tmp_path / "run" / "target_forest" / "target0_raw.h5")
+    enhanced, outputs = read_map(tmp_path / "run" / "enhanced" / "target0_raw.h5")
+    assert [output.title for output in outputs] == ["disc", "rim"]
+    assert np.array_equal(enhanced[1], forest[2])
+    assert not np.array_equal(enhanced[0], forest[1])
+    (path,) = predict(tmp_path / "run", f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
+    assert np.array_equal(read_map(path)[0], enhanced)
+    others = values | {"classes": ["background", "one", "two"]}
+    with pytest.raises(InputError, match="the enhancer knows disc"):
+        adapt(data.target(source_run, **others), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
