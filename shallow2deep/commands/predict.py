@@ -10,7 +10,7 @@ import numpy as np
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities
-from shallow2deep.inputs.images import Image, open_images, refuse_overwriting
+from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
     ENHANCER,
@@ -111,6 +111,7 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     else:
         targets = [out / f"{image.name}.h5" for image in images]
     refuse_overwriting(targets, [image.file for image in images])
+    require_writable(targets)
     return targets
 
 

@@ -9,7 +9,7 @@ from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
 from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inputs.ilastik import open_frames, plain_title, project_forest, spec_of
-from shallow2deep.inputs.images import new_name, refuse_overwriting
+from shallow2deep.inputs.images import new_name, refuse_overwriting, require_writable
 from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import Project, lane_frames, open_project
 from shallow2deep.io.map_files import write_probabilities
@@ -70,6 +70,7 @@ def predict_project(
     volumes, files = _volumes_to_predict(project, raw)
     targets = [out / f"{name}.h5" for name, _ in volumes]
     refuse_overwriting(targets, [project.path, *files])
+    require_writable(targets)
     forests = _forests_for(project, [volume for _, volume in volumes])
     for _, volume in volumes:
         check_finite(volume)

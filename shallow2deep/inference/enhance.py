@@ -1,7 +1,8 @@
 """A forest's maps through an enhancer, at several scales."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch.nn.functional import interpolate
 from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import EnhancedSettings
+
+_ROWS = 256  # of a map that are added up at a time: large maps leave no room for copies
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Enhancer:
             if number in self.kept:
                 maps.append(p[None])
                 continue
-            found = [self.enhance_at_scale(p, scale) for scale in self.settings.scales]
+            found = (self.enhance_at_scale(p, scale) for scale in self.settings.scales)
             maps.append(weighed_mean(found, p))
         return np.concatenate(maps)
 
@@ -81,12 +84,23 @@ class Enhancer:
         return _resized(enhanced, p.shape)[self._order]
 
 
-def weighed_mean(found: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
-    """The mean of enhanced maps `(roles, y, x)`, weighed by how well the last role's agrees with `p`."""
-    if len(found) == 1:
-        return found[0]
-    weights = [_agreement(one[-1], p) ** 2 for one in found]
-    return np.average(found, 0, weights).astype(np.float32)
+def weighed_mean(found: Iterable[np.ndarray], p: np.ndarray) -> np.ndarray:
+    """The mean of enhanced maps `(roles, y, x)`, weighed by how well the last role's agrees with `p`.
+
+    One of them is in memory at a time.
+    """
+    maps = iter(found)
+    first, second = next(maps), next(maps, None)
+    if second is None:
+        return first
+    total, weights = np.zeros(first.shape, np.float64), 0.0
+    for one in chain((first, second), maps):
+        weight = _agreement(one[-1], p) ** 2
+        for start in range(0, one.shape[1], _ROWS):
+            rows = slice(start, start + _ROWS)
+            total[:, rows] += one[:, rows] * np.float64(weight)
+        weights += weight
+    return (total / weights).astype(np.float32)
 
 
 def _agreement(p: np.ndarray, q: np.ndarray) -> float:

@@ -1,7 +1,9 @@
 """Raw images: names opened, cut into planes where networks see planes, and checked."""
 
 import csv
+import hashlib
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.settings import ImageTable, RawData
 
 log = logging.getLogger(__name__)
+
+
+_LONGEST = 150  # bytes of an image's name: files hold 255, and results have endings and temporary names
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known |
     known, cache = known or Known(), ReadCache()
     volumes = open_raw_volumes(data)
     if channels == "grey":
-        _tell_of_colours(volumes)
+        tell_of_colours(volumes, "target.channels: each keeps the channels")
     for volume in volumes:
         colours = volume if channels == "each" else volume.grey()
         parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
@@ -100,13 +105,21 @@ def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known |
     return images
 
 
-def _tell_of_colours(volumes: Sequence[Volume]) -> None:
-    coloured = [volume.name for volume in volumes if "c" in volume.axes and volume.shape[0] > 1]
+def tell_of_colours(volumes: Sequence[Volume], cure: str) -> None:
+    """Says once which of several images lose their colours.
+
+    Args:
+        cure: how to keep them.
+    """
+    coloured = [volume for volume in volumes if "c" in volume.axes and volume.shape[0] in (3, 4)]
     if coloured:
         log.info(
-            "%s%s in colour, read as grey (luma); target.channels: each keeps the channels",
-            coloured[0], " is" if len(coloured) == 1 else f" and {len(coloured) - 1} more are",
-        )  # fmt: skip
+            "%s%s in colour, read as grey (luma%s); %s",
+            coloured[0].name,
+            " is" if len(coloured) == 1 else f" and {len(coloured) - 1} more are",
+            ", alpha is left out" if any(volume.shape[0] == 4 for volume in coloured) else "",
+            cure,
+        )
 
 
 def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked: bool, known: Known) -> Image:
@@ -120,7 +133,13 @@ def image_of(name: str, file: Path, whole: Volume, parts: list[Volume], stacked:
 
 
 def new_name(stem: str, names: set[str]) -> str:
-    """The stem, or with the next number if that is taken; it is then in `names`."""
+    """The stem, or with the next number if that is taken; it is then in `names`.
+
+    Of a stem so long that names of results could not be written, the beginning, and a checksum of it all.
+    """
+    if len(stem.encode()) > _LONGEST:
+        short = stem.encode()[: _LONGEST - 9].decode(errors="ignore")
+        stem = f"{short}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
     name = next(name for name in _numbered(stem) if name not in names)
     names.add(name)
     return name
@@ -129,6 +148,20 @@ def new_name(stem: str, names: set[str]) -> str:
 def _numbered(stem: str) -> Iterator[str]:
     yield stem
     yield from (f"{stem}_{n}" for n in count(2))
+
+
+def require_writable(targets: Iterable[Path]) -> None:
+    """Whether results can be written, before they are made.
+
+    Raises:
+        InputError: naming the folder, or the file that is in the way of one.
+    """
+    for folder in {target.parent for target in targets}:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise InputError(f"{folder}: {there} is a file, where a folder is to be; give another --out")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{folder}: nothing may be written into {there}; give another --out")
 
 
 def refuse_overwriting(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
