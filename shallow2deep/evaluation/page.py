@@ -25,7 +25,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows; pictures are PNG files' bytes."""
+    """What the page shows; pictures are PNG files' bytes, the legend colours and names of strokes."""
 
     title: str
     subtitle: str
@@ -34,6 +34,8 @@ class Report:
     scores: Table
     panels: bytes
     panels_note: str
+    legend: Sequence[tuple[str, str]]
+    place_columns: Sequence[str]
     places: Sequence[Sequence[str]]
     disagreement: bytes
     disagreement_note: str

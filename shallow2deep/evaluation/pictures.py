@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from shallow2deep.io.atomic import atomic_path
 
-_STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
+STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
 
 
 def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str] = ()) -> Path:
@@ -23,6 +23,8 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
         captions: text at the left of each row.
     """
     titles = list(dict.fromkeys(title for row in rows for title in row))
+    if "strokes" in titles:  # beside raw, also where the first row has none
+        titles.insert(1, titles.pop(titles.index("strokes")))
     height, width = next(iter(rows[0].values())).shape
     size = (2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35)
     fig = Figure(size, layout="constrained")  # no window system, and no notebook's, takes part
@@ -51,8 +53,8 @@ def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
         low, high = np.percentile(row["raw"], (0.5, 99.5))
         axis.imshow(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         if title == "strokes":
-            colours = ListedColormap(_STROKE_COLOURS)
+            colours = ListedColormap(STROKE_COLOURS)
             painted = np.ma.masked_equal(image, 0)
-            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(_STROKE_COLOURS), interpolation="nearest")
+            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(STROKE_COLOURS), interpolation="nearest")
     else:
         axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

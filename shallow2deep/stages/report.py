@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
-from shallow2deep.evaluation.pictures import save_panel
+from shallow2deep.evaluation.pictures import STROKE_COLOURS, save_panel
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
@@ -42,7 +42,9 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     choice = read_json(run / PREDICTION / CHOICE)
     names = made(run, candidates)
     with (run / PREDICTION / PLACES).open(newline="") as file:
-        places = [tuple(row) for row in csv.reader(file)][1:]
+        columns, *places = csv.reader(file)
+    flat = not any(image.stacked for image in target.images)
+    shown = [name for name in columns if name != "z" or not flat]
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
         job.folder / PANELS,
@@ -63,7 +65,9 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
         panels=panels.read_bytes(),
         panels_note=f"The best, a median and the worst image by {_measure(target)}; right: the largest "
         "difference between any two results.",
-        places=places[:_ROWS],
+        legend=list(zip(STROKE_COLOURS, (f"strokes of {name}" for name in config.classes), strict=False)),
+        place_columns=shown,
+        places=[[row[columns.index(name)] for name in shown] for row in places[:_ROWS]],
         disagreement=disagreement_path(run / PREDICTION, worst).read_bytes(),
         disagreement_note=f"Disagreement in {worst.name}{where}: dark, none; bright, most. The full "
         f"list is in {PREDICTION}/{PLACES}.",
