@@ -46,7 +46,9 @@ _HOMES = {
     "FeatureMismatchError": "errors",
     "InputError": "errors",
     "Interrupted": "errors",
+    "LostWorkerError": "errors",
     "MissingDataError": "errors",
+    "NoRoomError": "errors",
     "NotFiniteError": "errors",
     "RunBusyError": "errors",
     "SettingsError": "errors",
@@ -68,7 +70,9 @@ if TYPE_CHECKING:
     from shallow2deep.errors import FeatureMismatchError as FeatureMismatchError
     from shallow2deep.errors import InputError as InputError
     from shallow2deep.errors import Interrupted as Interrupted
+    from shallow2deep.errors import LostWorkerError as LostWorkerError
     from shallow2deep.errors import MissingDataError as MissingDataError
+    from shallow2deep.errors import NoRoomError as NoRoomError
     from shallow2deep.errors import NotFiniteError as NotFiniteError
     from shallow2deep.errors import RunBusyError as RunBusyError
     from shallow2deep.errors import SettingsError as SettingsError

@@ -37,8 +37,16 @@ class NotFiniteError(Shallow2DeepError):
     """Work that came to NaN or infinity; what was good before stays."""
 
 
+class NoRoomError(Shallow2DeepError):
+    """A disk that is full; what was written before stays, and the same command goes on when there is room."""
+
+
+class LostWorkerError(Shallow2DeepError):
+    """A process that prepared data for this one was killed; the same command goes on."""
+
+
 class RunBusyError(Shallow2DeepError):
-    """Another process works on the same run folder."""
+    """Another process works on the same run folder, or writes into the same one."""
 
     exit_code = 3
 

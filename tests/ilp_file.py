@@ -40,6 +40,7 @@ def write_project(
     in_2d: tuple[bool, ...] | None = None,
     tagged: bool = True,
     label_axes: str | None = None,
+    shapes: bool = False,
 ) -> Path:
     """A project whose features are the Gaussian and the Hessian's eigenvalues at all scales.
 
@@ -47,6 +48,8 @@ def write_project(
         data: for each lane the path of raw, or raw itself to embed it; its axes; labels with the axes of raw,
             or `label_axes`, with a channel axis of size 1.
         tagged: whether label blocks state their axes, as they do from 1.4 on.
+        shapes: whether the shape of raw is stored, as ilastik does from 1.3.3 on, also where raw is a path of
+            a .npy file beside the project; that of embedded raw always is.
     """
     group_name = "TrainableDomainAdaptation" if workflow.startswith("Train") else "PixelClassification"
     with h5py.File(path, "w") as file:
@@ -58,8 +61,11 @@ def write_project(
             info["nickname"], info["axistags"] = f"lane {number}", axistags(axes)
             if isinstance(raw, str):
                 info["location"], info["filePath"] = "FileSystem", raw
+                if shapes:
+                    info["shape"] = np.load(path.parent / raw).shape
             else:
                 info["location"], info["datasetId"] = "ProjectInternal", f"id-{number}"
+                info["shape"] = raw.shape
                 file[f"Input Data/local_data/id-{number}"] = raw
                 file[f"Input Data/local_data/id-{number}"].attrs["axistags"] = axistags(axes)
             blocks = group.create_group(f"LabelSets/labels{number:03d}")

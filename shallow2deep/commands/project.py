@@ -35,8 +35,11 @@ def describe(path: str | Path) -> Iterator[str]:
         yield f"          plane by plane at {' '.join(f'{scale:g}' for scale in flat)}"
     yield f"forest:   {'trained' if project.has_forest else 'none'}"
     for lane in project.lanes:
-        counts = project.label_counts(lane)
-        drawn = ", ".join(f"{_label_name(project, n)} {counts[n]}" for n in sorted(counts))
+        if lane.label_problem:
+            drawn = f"cannot be read ({lane.label_problem})"
+        else:
+            counts = project.label_counts(lane)
+            drawn = ", ".join(f"{_label_name(project, n)} {counts[n]}" for n in sorted(counts))
         yield f"data:     {lane.nickname} ({lane.axes}): {lane.raw or lane.problem}"
         yield f"          labelled pixels: {drawn or 'none'}"
 

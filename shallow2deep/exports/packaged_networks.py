@@ -6,10 +6,9 @@ What a file can do when it is loaded is checked first; only `architecture_networ
 import hashlib
 import importlib.util
 import io
-import re
 import tempfile
 import warnings
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,10 @@ from torch import Tensor, nn
 from shallow2deep.errors import DamagedFileError, InputError, one_line
 from shallow2deep.exports.archive import MAX_YAML, read_file, reading, repack
 from shallow2deep.exports.description import Description
+from shallow2deep.exports.torchscript import faults_of_archive, faults_of_network, is_survived
 from shallow2deep.io.memory import require_memory
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.unet import UNet
-
-# TorchScript computes; of what it can call, these reach files or foreign libraries, or hide what is called
-_UNSAFE_CODE = re.compile(
-    rb"\bfrom_file\b|\bsave\b|__setstate__|\\[0-7xuUN\r\n]|\b(?:ops|torch)\b(?!\s*\.)"
-    rb"|\bops\s*\.\s*(?!prim\b|aten\b)\w+"
-)
 
 
 def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
@@ -61,22 +55,37 @@ def state_dict(path: Path, description: Description) -> dict[str, Tensor]:
     return tensors
 
 
-def torchscript_network(path: Path, description: Description) -> nn.Module:
-    """The network of the format torchscript, a program that can compute but reach nothing else."""
+def torchscript_network(path: Path, description: Description, trust: bool = False) -> nn.Module:
+    """The network of the format torchscript: a program of operators that networks need and no others.
+
+    Args:
+        trust: whether it may call whatever TorchScript can.
+    """
     data = _weights(path, description, "torchscript")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        found = [_UNSAFE_CODE.search(archive.read(n)) for n in archive.namelist() if n.endswith(".py")]
-    unsafe = [match.group().decode() for match in found if match]
-    if unsafe:
-        raise InputError(f'{path}: its TorchScript calls "{unsafe[0]}", which a network has no need of')
+    faults: Iterator[str] = iter(()) if trust else faults_of_archive(data)
+    _require_none(path, faults)
+    if not trust and not is_survived(data):
+        raise DamagedFileError(
+            f"{path}: its TorchScript ends the process that loads it; get the package again"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # it advises torch.export
-            return torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
+            network = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
     except Exception as error:  # a crafted file makes torch raise anything
         raise DamagedFileError(
             f"{path}: its TorchScript does not load ({one_line(error)}); get the package again"
         ) from None
+    _require_none(path, iter(()) if trust else faults_of_network(network))
+    return network
+
+
+def _require_none(path: Path, faults: Iterator[str]) -> None:
+    if fault := next(faults, None):
+        raise InputError(
+            f"{path}: its TorchScript has {one_line(fault)}, which a network has no need of; use --trust if "
+            "you know its author"
+        )
 
 
 def architecture_network(path: Path, description: Description) -> nn.Module:

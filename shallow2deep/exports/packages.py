@@ -145,7 +145,7 @@ def _foreign_network(path: Path, description: Description, trust: bool) -> nn.Mo
         raise InputError(f"{path}: {problem}; give the package of an enhancer")
     step, halo = _step_and_halo(description, path)
     if "torchscript" in description.formats:
-        network = torchscript_network(path, description)
+        network = torchscript_network(path, description, trust)
     elif "pytorch_state_dict" not in description.formats:
         raise InputError(f"{path}: only {one_line(description.formats)} in it; torchscript was expected")
     elif trust:
@@ -231,6 +231,7 @@ class _Foreign(nn.Module):
             p = self.network(x)
         except (
             ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+            torch.jit.Error,
         ) as error:  # fmt: skip
             raise self._error(f"failed on {tuple(x.shape)}: {one_line(error)}") from None
         expected = (len(x), self.outputs, *x.shape[2:])

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from shallow2deep.errors import DamagedFileError, InputError, TooLittleMemoryError
+from shallow2deep.errors import DamagedFileError, InputError, TooLittleMemoryError, one_line
 from shallow2deep.features import FeatureSpec
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
@@ -20,6 +21,7 @@ from shallow2deep.version import VERSION
 _FORMAT = 1
 _MAX_RECORD = 2**20  # bytes
 _MAX_CLASSES = 255
+_MAX_RATIO, _SMALL = 200, 2**26  # of unpacked to packed bytes, where they are many
 _TYPES: dict[str, np.dtype] = {
     "tree_sizes": np.dtype("<i4"),
     "features": np.dtype("<i2"),
@@ -112,7 +114,9 @@ class Forest:
             OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
             NotImplementedError, RuntimeError, InputError, zipfile.BadZipFile, zlib.error,
         ) as error:  # fmt: skip
-            raise DamagedFileError(f"{path}: not a usable forest ({error}); train it again") from None
+            raise DamagedFileError(
+                f"{path}: not a usable forest ({one_line(error)}); train it again"
+            ) from None
 
     def _problem(self) -> str | None:
         """What is wrong with the arrays, or None. What passes cannot lead the kernel out of bounds."""
@@ -159,7 +163,12 @@ def _read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     entries = {info.filename: info for info in archive.infolist()}
     if entries.keys() != {f"{name}.npy" for name in _TYPES} or len(archive.infolist()) != len(_TYPES):
         raise ValueError(f"entries {sorted(entries)!r:.80}")
-    require_memory(sum(info.file_size for info in entries.values()), "the forest")
+    for name, info in entries.items():
+        if info.file_size > max(_MAX_RATIO * info.compress_size, _SMALL):
+            raise ValueError(f"{name} of {info.compress_size} bytes that unpack to {info.file_size}")
+    require_memory(
+        2 * sum(info.file_size for info in entries.values()), "the forest"
+    )  # it is read, then kept
     arrays = {}
     for name, dtype in _TYPES.items():
         with archive.open(f"{name}.npy") as file:
@@ -173,7 +182,10 @@ def _read_array(file: IO[bytes], size: int, dtype: np.dtype) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"npy version {version}")
-    shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+    try:
+        shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+    except (SyntaxError, tokenize.TokenError):  # it is written as Python
+        raise ValueError("a header that cannot be read") from None
     count = int(np.prod(shape, dtype=object))
     if found != dtype or (fortran and len(shape) > 1) or count * dtype.itemsize + file.tell() != size:
         raise ValueError(f"an array of type {found} and shape {shape} in {size} bytes")

@@ -16,7 +16,7 @@ from shallow2deep.forests import Forest
 from shallow2deep.forests.vigra import read_forests
 from shallow2deep.inputs.facts import text_fingerprint
 from shallow2deep.inputs.images import Image, image_of, new_name
-from shallow2deep.inputs.names import in_order
+from shallow2deep.inputs.names import in_order, plain_stem
 from shallow2deep.inputs.strokes import Strokes
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.formats import split_name
@@ -100,7 +100,8 @@ def open_frames(project: Project, raw: Sequence[str] = ()) -> list[Frame]:
             f"{len(raw)} raw data came for the {len(project.lanes)} data sets of {project.path}; give one "
             "for each"
         )
-    stems, keys = [split_name(name)[0].stem for name in raw], [lane.stem for lane in project.lanes]
+    stems = [plain_stem(split_name(name)[0].stem) for name in raw]
+    keys = [plain_stem(lane.stem) for lane in project.lanes]
     raw = in_order(raw, stems, keys, "raw data")
     names: set[str] = set()
     frames: list[Frame] = []

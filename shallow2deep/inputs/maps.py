@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import h5py
 import numpy as np
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.facts import RawFacts
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.names import in_order, owners
+from shallow2deep.inputs.names import in_order, owners, plain_stem
 from shallow2deep.inputs.strokes import Strokes
 from shallow2deep.io.formats import open_stored, split_name
+from shallow2deep.io.hdf5 import array_at, opened
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.known import Known
 from shallow2deep.io.stored import reading
@@ -56,9 +56,11 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], known: Known) -> lis
 
 def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
     """The maps in the images' order: by name where names tell, else as given."""
-    stems = [split_name(name)[0].stem for name in names]
+    stems = [plain_stem(split_name(name)[0].stem) for name in names]
     keys = [image.name for image in images]
-    files = list(dict.fromkeys(image.file.stem for image in images))  # of a time series there is one
+    files = list(
+        dict.fromkeys(plain_stem(image.file.stem) for image in images)
+    )  # of a time series there is one
     known = files if owners(stems, keys) is None and owners(stems, files) is not None else keys
     return in_order(names, stems, known, "maps")
 
@@ -209,10 +211,9 @@ def _channel(name: str, count: int, config: AdaptConfig) -> int:
 def _channel_names(name: str, config: AdaptConfig) -> Sequence[str]:
     """As the file, the ilastik project or the settings name them."""
     path, key = split_name(name)
-    if h5py.is_hdf5(path):
-        with reading(path), h5py.File(path, "r") as file:
-            node = file[key] if key else next(iter(file.values()))
-            stored = json.loads(node.attrs.get("channels", "null"))
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        with reading(path), opened(path) as file:
+            stored = json.loads(array_at(file, path, key).attrs.get("channels", "null"))
         if isinstance(stored, list):
             return [str(channel) for channel in stored]
     if config.target.ilp is not None:

@@ -16,8 +16,12 @@ T = TypeVar("T")
 
 def plain_name(volume: Volume) -> str:
     """The file's name without ending, and without what says only whether it is an image or its strokes."""
-    stem = re.sub(r"(?i)\.ome$", "", volume.file.stem)
-    return re.sub(r"_(raw|image|strokes|labels)$", "", stem) + volume.time_suffix
+    return re.sub(r"_(raw|image|strokes|labels)$", "", plain_stem(volume.file.stem)) + volume.time_suffix
+
+
+def plain_stem(stem: str) -> str:
+    """Of `a.ome.tif` and `a.ome.zarr`, whose ending has two parts, `a`."""
+    return re.sub(r"(?i)\.ome$", "", stem)
 
 
 def owners(names: Sequence[str], keys: Sequence[str]) -> list[int] | None:

@@ -11,7 +11,7 @@ from shallow2deep.features import FeatureSpec
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
-from shallow2deep.inputs.images import images_of, open_raw_volumes, select
+from shallow2deep.inputs.images import images_of, open_raw_volumes, select, tell_of_colours
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.io.cache import ReadCache
@@ -124,6 +124,7 @@ def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
     ordered = in_order(volumes, names, keys, "labels")
+    tell_of_colours(raw_volumes, "enhancers know grey only")
     raws = [cache.keep(image.grey()) for raw in raw_volumes for image in images_of(raw, ndim, data.slices)]
     numbers = [checked_labels(volume) for volume in ordered]
     labels = [cache.keep(image) for volume in numbers for image in images_of(volume, ndim, data.slices)]

@@ -1,34 +1,57 @@
 """Which file format a name means, and the short ones: HDF5, numpy and plain images."""
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import h5py
-import imageio.v3 as iio
 import numpy as np
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError, MissingDataError
+from shallow2deep.io import hdf5
+from shallow2deep.io.image_files import open_image
 from shallow2deep.io.ome_zarr import open_zarr
-from shallow2deep.io.stored import Stored, axes_in, no_such_key, reading, size_in_bytes, voxel_size_in
+from shallow2deep.io.stored import Stored, axes_in, reading, require_file, size_in_bytes, voxel_size_in
 from shallow2deep.io.tiff import open_tiff
 
-_WITH_KEY = re.compile(r"(?i)(.+?\.(?:h5|hdf5|ilp|zarr))[/\\]?(?::(.*))?")
+ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
+_KEYED = r"h5|hdf5|ilp|zarr|tiff?"
+_WITH_KEY = re.compile(rf"(?i)(.+?\.(?:{_KEYED}))(?:[/\\]?:(.*)|[/\\]+(.*))?")
+_FILE_ADDRESS = re.compile(r"(?i)file:(?://(?:localhost)?)?(?=/)")
+_DRIVE = re.compile(r"/[A-Za-z]:[/\\]")
+# what microscopes write, and those that Bio-Formats reads for Fiji
+FOREIGN = (".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".vsi", ".ims", ".dv", ".mrc", ".svs", ".ndpi")
 
 
 def split_name(name: str) -> tuple[Path, str | None]:
-    """Path and inner path of `file.h5:inner/path`; the colon of a Windows drive is part of the path.
+    """Path and inner path of `file.h5:inner/path`, or of `file.zarr/inner/path`.
+
+    The colon of a Windows drive is part of the path. An address such as file:///data/a.zarr is a path, too.
 
     >>> path, key = split_name("data/stack.h5:volumes/raw")
     >>> path.as_posix(), key
     ('data/stack.h5', 'volumes/raw')
+    >>> split_name("data/a.zarr/0")[1], split_name("data/positions.ome.tif:2")[1]
+    ('0', '2')
     """
-    match = _WITH_KEY.fullmatch(name)
-    path, key = match.groups() if match else (name, None)
+    plain = _without_scheme(name)
+    match = _WITH_KEY.fullmatch(plain)
+    path, key, inner = match.groups() if match else (plain, None, None)
+    if inner and Path(inner).suffix.lower() in ENDINGS and ":" not in inner and not inner.endswith(".zarr"):
+        path, inner = plain, None  # a file in a folder that is called so
     with reading(Path(path)):  # an unknown user after ~
-        return Path(path).expanduser(), (key or "").strip("/") or None
+        return Path(path).expanduser(), (key or inner or "").strip("/") or None
+
+
+def _without_scheme(name: str) -> str:
+    """The path in an address of a file, such as a program stores it."""
+    match = _FILE_ADDRESS.match(name)
+    if match is None:
+        return name
+    path = unquote(name[match.end() :])
+    return path[1:] if _DRIVE.match(path) else path
 
 
 def open_stored(name: str) -> Stored:
@@ -41,27 +64,50 @@ def open_stored(name: str) -> Stored:
     with reading(path):
         exists = path.exists()
     if not exists:
-        raise MissingDataError(f"{name}: there is no such file; check the path")
-    match path.suffix.lower():
+        raise MissingDataError(f"{name}: there is no such file{_where(path)}; check the path")
+    suffix = path.suffix.lower()
+    if suffix == ".zarr":
+        return open_zarr(path, key)
+    check_ending(path)
+    require_file(path)
+    match suffix:
         case ".h5" | ".hdf5" | ".ilp":
             return open_hdf5(path, key)
-        case ".zarr":
-            return open_zarr(path, key)
-        case suffix if suffix in _PLAIN:
-            return _PLAIN[suffix](path)
-    raise InputError(f"{name}: unknown ending; give a file that ends in one of {', '.join(ENDINGS)}")
+        case ".tif" | ".tiff":
+            return open_tiff(path, key)
+        case ".npy":
+            return open_npy(path)
+    return open_image(path)
+
+
+def check_ending(path: Path) -> None:
+    """Whether a file is of a format that is read.
+
+    Raises:
+        InputError: saying what to do.
+    """
+    suffix = path.suffix.lower()
+    if suffix in FOREIGN:
+        raise InputError(
+            f"{path}: files of microscopes ({suffix}) are not read; convert it to OME-TIFF with Fiji "
+            "(Bio-Formats), or to OME-Zarr with bioformats2raw"
+        )
+    if suffix not in ENDINGS and suffix != ".ilp":
+        raise InputError(f"{path}: unknown ending; give a file that ends in one of {', '.join(ENDINGS)}")
+
+
+def _where(path: Path) -> str:
+    """The first part of a path that is not there."""
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            return f", as there is no folder {parent}"
+    return ""
 
 
 def open_hdf5(path: Path, key: str | None) -> Stored:
     """An HDF5 dataset; axes and voxel size may stand in its attributes or in those of its parents."""
-    with reading(path), h5py.File(path, "r") as file:
-        node = file.get(key) if key else None
-        if not isinstance(node, h5py.Dataset):
-            keys: list[str] = []
-            file.visititems(lambda k, n: keys.append(k) if isinstance(n, h5py.Dataset) else None)
-            if key or len(keys) != 1:
-                raise no_such_key(path, key, keys)
-            node = file[keys[0]]
+    with hdf5.opened(path) as file:
+        node = hdf5.array_at(file, path, key)
         places = [node.attrs]
         parent = node
         while parent.name != "/":
@@ -74,16 +120,21 @@ def open_hdf5(path: Path, key: str | None) -> Stored:
         return Stored(
             shape,
             node.dtype,
-            partial(_read_hdf5, path, node.name),
+            partial(_read_hdf5, path, node.name, hdf5.stamp_of(path)),
             axes[0] if axes else None,
             sizes[0] if sizes else {},
             size_in_bytes(node.chunks or (0,), node.dtype),
         )
 
 
-def _read_hdf5(path: Path, key: str, window: Window) -> np.ndarray:
-    with reading(path), h5py.File(path, "r") as file:
-        return file[key][window]
+def _read_hdf5(path: Path, key: str, stamp: hdf5.Stamp, window: Window) -> np.ndarray:
+    with reading(path):
+        if hdf5.stamp_of(path) != stamp:
+            hdf5.contents(path)
+        with h5py.File(path, "r") as file:
+            node = file[key]
+            hdf5.check_chunks(node, window)
+            return node[window]
 
 
 def open_npy(path: Path) -> Stored:
@@ -102,26 +153,3 @@ def _map_npy(path: Path) -> np.ndarray:
 
 def _read_npy(path: Path, window: Window) -> np.ndarray:
     return np.array(_map_npy(path)[window])
-
-
-def open_image(path: Path) -> Stored:
-    """A PNG, JPEG or BMP image, of which only the header is read."""
-    with reading(path):
-        properties = iio.improps(path, index=0, plugin="pillow")
-    shape, dtype = properties.shape, np.dtype(properties.dtype)
-    axes = "yxc" if len(shape) == 3 else "yx"
-    return Stored(shape, dtype, partial(_read_image, path), axes, {}, size_in_bytes(shape, dtype))
-
-
-def _read_image(path: Path, window: Window) -> np.ndarray:
-    with reading(path):
-        return iio.imread(path, index=0, plugin="pillow")[window]
-
-
-_PLAIN: dict[str, Callable[[Path], Stored]] = {
-    ".tif": open_tiff,
-    ".tiff": open_tiff,
-    ".npy": open_npy,
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), open_image),
-}
-ENDINGS = (".h5", ".hdf5", ".zarr", *_PLAIN)

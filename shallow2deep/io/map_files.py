@@ -11,7 +11,8 @@ import tifffile
 import zarr
 
 from shallow2deep.errors import InputError, NotFiniteError
-from shallow2deep.io.atomic import atomic_path
+from shallow2deep.io import hdf5
+from shallow2deep.io.atomic import atomic_path, room_for
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
@@ -58,13 +59,15 @@ def write_probabilities(
     if not np.isfinite(p).all():
         raise NotFiniteError(f"{path}: the map has values that are NaN or infinite, so it is not written")
     sizes = tuple(float(v) for v in voxel_size) if voxel_size else None
-    with atomic_path(target) as temporary:
+    with atomic_path(target, p.nbytes) as temporary:
         if suffix == ".zarr":
             _write_zarr(temporary, p, outputs, sizes, target.stem)
         elif suffix in (".tif", ".tiff"):
             _write_tiff(temporary, p, outputs, sizes)
         else:
             _write_hdf5(temporary, p, outputs, sizes, key or "exported_data")
+    if suffix in (".h5", ".hdf5"):
+        hdf5.vouch(target, (key or "exported_data",))
     return target
 
 
@@ -85,7 +88,8 @@ def _write_hdf5(
     tags = [
         {"key": a, "typeFlags": 1 if a == "c" else 2, "resolution": 0, "description": ""} for a in _axes(p)
     ]
-    with h5py.File(path, "w") as file:
+    # in memory: a write that fails, as on a full disk, leaves HDF5 unable to close a file, and it crashes
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         data = file.create_dataset(key, data=p, chunks=_chunks(p), compression="gzip", shuffle=True)
         data.attrs["axistags"] = json.dumps({"axes": tags})
         data.attrs["axes"] = _axes(p)
@@ -93,6 +97,10 @@ def _write_hdf5(
         data.attrs[OUTPUTS] = json.dumps([output.to_dict() for output in outputs])
         if voxel_size:
             data.attrs["voxel_size_nm"] = voxel_size
+        file.flush()
+        content = file.id.get_file_image()
+    with room_for(path, len(content)):
+        path.write_bytes(content)
 
 
 def _write_zarr(
@@ -176,9 +184,10 @@ def read_map(name: str | Path) -> tuple[np.ndarray, tuple[Output, ...]]:
 def _attribute(path: Path, key: str | None) -> Any:
     match path.suffix.lower():
         case ".h5" | ".hdf5":
-            with h5py.File(path, "r") as file:
-                node = file[key] if key else next(iter(file.values()))
-                return node.attrs.get(OUTPUTS)
+            if not key and len(hdf5.contents(path).arrays) != 1:
+                return None
+            with hdf5.opened(path) as file:
+                return hdf5.array_at(file, path, key).attrs.get(OUTPUTS)
         case ".zarr":
             return zarr.open_group(str(path), mode="r").attrs.get(OUTPUTS)
         case ".tif" | ".tiff":

@@ -15,25 +15,30 @@ from shallow2deep.io.stored import (
     NANOMETRES,
     Stored,
     axes_in,
+    check_packed,
     no_such_key,
     reading,
+    require_file,
     size_in_bytes,
     voxel_size_in,
 )
+from shallow2deep.io.unpacking import CODECS, WHOLE, check_unpacked
 
-_BLOSC_HEADER = 16  # bytes; the last four hold the size of the whole chunk
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+_OLD_AXES = "tczyx"  # of OME-Zarr before 0.3, which does not state them
+_HEADER = 32  # bytes; in them codecs tell how much they unpack to
 
 
 def open_zarr(path: Path, key: str | None) -> Stored:
     """The array at `key`; of an OME-Zarr group, the first and finest one."""
     with reading(path):
+        _check_metadata(path, key)
         node = _node(path, key)
         if node is None:
             root = _node(path, None)
-            raise no_such_key(path, key, _arrays(root) if isinstance(root, zarr.Group) else [])
-        if isinstance(node, zarr.Group):
-            datasets = _multiscales(node).get("datasets")
-            inner = [datasets[0]["path"]] if datasets else _arrays(node)
+            raise no_such_key(path, key, _choices(root) if isinstance(root, zarr.Group) else [])
+        while isinstance(node, zarr.Group):
+            inner = _finest(node) or _choices(node)
             if len(inner) != 1:
                 raise no_such_key(path, None, [f"{key}/{k}" if key else k for k in inner])
             key = f"{key}/{inner[0]}" if key else inner[0]
@@ -51,24 +56,49 @@ def open_zarr(path: Path, key: str | None) -> Stored:
         )
 
 
+def _check_metadata(path: Path, key: str | None) -> None:
+    """Refuses what would wait for ever in place of a small file."""
+    inner = Path(key or "")
+    for folder in (path, *(path / part for part in (*inner.parents, inner))):
+        for file in (folder / name for name in _METADATA):
+            if file.exists():
+                require_file(file)
+
+
 def _read_zarr(path: Path, key: str | None, window: Window) -> np.ndarray:
     with reading(path):
         array = zarr.open_array(str(path), mode="r", path=key or "")
-        if len(array.compressors) == 1 and "blosc" in str(array.compressors).lower() and not array.shards:
-            _check_blosc(path / (key or ""), array, window)
+        _check_chunks(path / (key or ""), array, window)
         return np.asarray(array[window])
 
 
-def _check_blosc(folder: Path, array: zarr.Array[Any], window: Window) -> None:
-    """Refuses chunks that are cut off: Blosc would read whatever lies behind them in memory."""
-    ranges = (range(s.start // n, -(-s.stop // n)) for s, n in zip(window, array.chunks, strict=True))
-    for chunk in product(*ranges):
+def _check_chunks(folder: Path, array: zarr.Array[Any], window: Window) -> None:
+    """Refuses chunks that are no plain files, that unpack to more than they claim, or that are cut off."""
+    shape = array.shards or array.chunks
+    unpacked = size_in_bytes(shape, np.dtype(array.dtype))
+    codecs = [] if array.shards else [c for f in (*array.filters, *array.compressors) if (c := _codec(f))]
+    if len(codecs) > 1:
+        raise ValueError("its chunks are compressed twice")
+    for chunk in product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(window, shape, strict=True))):
         file = folder / array.metadata.encode_chunk_key(chunk)
-        if file.is_file():
+        if not file.exists():
+            continue
+        require_file(file)
+        size, what = file.stat().st_size, f"chunk {file.name}"
+        check_packed(size, unpacked, what)
+        if codecs:
             with file.open("rb") as opened:
-                header = opened.read(_BLOSC_HEADER)
-            if int.from_bytes(header[12:], "little") != file.stat().st_size or len(header) < _BLOSC_HEADER:
-                raise ValueError(f"chunk {file.name} is cut off")
+                head = opened.read(_HEADER if codecs[0] not in WHOLE else -1)
+            check_unpacked(codecs[0], head, unpacked, what)
+        # Blosc would read whatever lies behind a cut-off chunk in memory
+        if codecs == ["blosc"] and (len(head) < 16 or int.from_bytes(head[12:16], "little") != size):
+            raise ValueError(f"{what} is cut off")
+
+
+def _codec(codec: Any) -> str:
+    """The name of what unpacks, of zarr's or numcodecs' own; empty for what keeps the size."""
+    name = str(getattr(codec, "codec_id", None) or type(codec).__name__).lower()
+    return next((known for known in CODECS if name.removeprefix("numcodecs.").startswith(known)), "")
 
 
 def _node(path: Path, key: str | None) -> zarr.Group | zarr.Array[Any] | None:
@@ -78,15 +108,27 @@ def _node(path: Path, key: str | None) -> zarr.Group | zarr.Array[Any] | None:
         return None
 
 
-def _arrays(group: zarr.Group) -> list[str]:
-    return sorted(k for k, node in group.members(max_depth=None) if isinstance(node, zarr.Array))
+def _choices(group: zarr.Group) -> list[str]:
+    """Where there are arrays and images in a group; an image counts once, not by its levels."""
+    found: list[str] = []
+    for key, node in sorted(group.members()):
+        if isinstance(node, zarr.Array) or _multiscales(node):
+            found.append(key)
+        else:
+            found += [f"{key}/{inner}" for inner in _choices(node)]
+    return found
 
 
-def _multiscales(group: zarr.Group) -> dict[str, Any]:
-    """The first multiscale image of an OME-Zarr group, version 0.4 or 0.5; empty if there is none."""
+def _finest(group: zarr.Group) -> list[str]:
+    """The first level of each image that an OME-Zarr group states; most state one."""
+    levels = [image["datasets"][0]["path"] for image in _multiscales(group) if image.get("datasets")]
+    return list(dict.fromkeys(levels))
+
+
+def _multiscales(group: zarr.Group) -> list[dict[str, Any]]:
+    """The multiscale images of an OME-Zarr group, version 0.4 or 0.5; empty if there is none."""
     attributes: Any = group.attrs.asdict()
-    images = attributes.get("ome", attributes).get("multiscales")
-    return dict(images[0]) if images else {}
+    return [dict(image) for image in attributes.get("ome", attributes).get("multiscales") or ()]
 
 
 def _metadata(path: Path, key: str | None, array: Any) -> tuple[str | None, dict[str, float]]:
@@ -94,10 +136,13 @@ def _metadata(path: Path, key: str | None, array: Any) -> tuple[str | None, dict
     if key:
         folder, _, last = key.rpartition("/")
         group = _node(path, folder)
-        image = _multiscales(group) if isinstance(group, zarr.Group) else {}
-        for dataset in image.get("datasets", ()):
+        images = _multiscales(group) if isinstance(group, zarr.Group) else []
+        stated = [(image, dataset) for image in images for dataset in image.get("datasets", ())]
+        for image, dataset in stated:
             if dataset["path"] == last and "axes" in image:
                 return _ome_metadata(image, dataset)
+            if dataset["path"] == last and array.ndim == len(_OLD_AXES):
+                return _OLD_AXES, {}
     attributes: Mapping[str, Any] = array.attrs.asdict()
     names = attributes.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
     letters = "".join(map(str, names))

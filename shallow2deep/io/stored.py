@@ -30,6 +30,8 @@ class Stored:
         axes: the letters that the file states, in its order; None if it states none.
         voxel_size: nm by axis letter, as far as the file states it.
         unit_bytes: what the format must decode at least to read anything: a chunk, a page, an image.
+        indices: of a picture whose pixels are numbers of colours, gives a window `(y, x)` of these numbers,
+            uint8; `read` gives the colours.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +40,7 @@ class Stored:
     axes: str | None = None
     voxel_size: Mapping[str, float] = field(default_factory=dict)
     unit_bytes: int = 0
+    indices: Callable[[Window], np.ndarray] | None = None
 
 
 @contextmanager
@@ -59,6 +62,28 @@ def reading(path: Path) -> Iterator[None]:
         raise DamagedFileError(
             f"{path}: cannot be read ({reason}); give a whole file of the format that its ending names"
         ) from None
+
+
+def require_file(path: Path) -> None:
+    """Refuses what would wait for ever, such as a pipe, or never end, such as a device.
+
+    Raises:
+        InputError: naming it.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file but a folder, a pipe or a device; give a file")
+
+
+def check_packed(stored: int, unpacked: int, what: str) -> None:
+    """Refuses a piece that takes more room in the file than what it claims to unpack to.
+
+    What does not get smaller by compression grows by little; so each codec's ratio bounds what is unpacked.
+
+    Raises:
+        ValueError: for `reading` to put into words.
+    """
+    if stored > 2 * unpacked + 4096:
+        raise ValueError(f"{what} of {unpacked} bytes takes {stored} in the file")
 
 
 def no_such_key(path: Path, key: str | None, keys: list[str]) -> InputError:

@@ -16,11 +16,13 @@ from natsort import natsorted
 from shallow2deep.axes import canonical, check_axes, infer_axes, spatial
 from shallow2deep.blocks import Window, blocks
 from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
-from shallow2deep.io.formats import ENDINGS, open_stored, split_name
+from shallow2deep.io.formats import ENDINGS, FOREIGN, check_ending, open_stored, split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.stored import Stored, size_in_bytes
 
 _SLAB = 64 * 2**20  # bytes read at once where a whole volume is gone through
+_MAX_PLANES = 1_000_000
+_MAX_UNIT = 2**30  # bytes of a chunk or page; more only if the array has them
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -37,6 +39,7 @@ class Volume:
         file: what it is read from.
         time: its number in a time series, from 0; None if the file holds one time point.
         identity: which values of which file it holds: the same for the same part, however it was opened.
+        indices: of a whole picture whose pixels are numbers of colours, these numbers, `(y, x)` uint8.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Volume:
     time: int | None
     identity: str
     _read: Callable[[Window], np.ndarray] = field(repr=False, compare=False)
+    indices: "Volume | None" = field(default=None, repr=False, compare=False)
 
     @property
     def spatial_axes(self) -> str:
@@ -86,7 +90,8 @@ class Volume:
         shape = (*self.shape[: len(self.shape) - self.ndim], *(s.stop - s.start for s in window))
         starts = [s.start for s in window]
         identity = f"{self.identity} {starts}+{list(shape)}"
-        return replace(self, shape=shape, identity=identity, _read=partial(_read_crop, self, starts))
+        read = partial(_read_crop, self, starts)
+        return replace(self, shape=shape, identity=identity, indices=None, _read=read)
 
     def planes(self) -> "list[Volume]":
         """Lazy 2D views along z; the volume itself if it is 2D."""
@@ -129,6 +134,7 @@ class Volume:
             shape=self.shape[1:],
             dtype=dtype,
             identity=f"{self.identity} grey",
+            indices=None,
             _read=partial(_read_grey, self),
         )
 
@@ -140,6 +146,7 @@ class Volume:
             identity=f"{self.identity} c={number}",
             axes=self.axes[1:],
             shape=self.shape[1:],
+            indices=None,
             _read=partial(_read_plane, self, 0, number),
         )
 
@@ -185,7 +192,8 @@ def open_volume(
     """Opens one array; nothing but its metadata is read.
 
     Args:
-        name: `file.h5:inner/path`, `file.zarr:key`, or a TIFF, PNG, JPEG, BMP or npy file.
+        name: `file.h5:inner/path`, `file.zarr:key`, `file.tif` or `file.tif:series`, or a PNG, JPEG, BMP or
+            npy file.
         axes: one letter for each axis of the file, in its order; from the file, or inferred, if not given.
         voxel_size: nm along z, y, x or y, x; from the file if not given.
 
@@ -242,12 +250,22 @@ def _open_numbers(name: str) -> Stored:
             f"{name}: {stored.dtype} of shape {stored.shape} came, but numbers were expected; choose an "
             "array of real numbers that is not empty"
         )
+    if stored.unit_bytes > max(_MAX_UNIT, size_in_bytes(stored.shape, stored.dtype)):
+        raise DamagedFileError(
+            f"{name}: shape {stored.shape} came in pieces of {stored.unit_bytes / 1e9:.1f} GB, more than all "
+            "of it; save it in smaller chunks"
+        )
     return stored
 
 
 def _volume(
     name: str, stored: Stored, file_axes: str, voxel_size: Sequence[float] | None, time: int = 0
 ) -> Volume:
+    planes = math.prod(int(n) for a, n in zip(file_axes, stored.shape, strict=True) if a not in "yx")
+    if planes > _MAX_PLANES:  # their names alone would fill the memory
+        raise InputError(
+            f"{name}: shape {stored.shape} has {planes} planes; give a part of at most {_MAX_PLANES}"
+        )
     order = canonical(file_axes)
     dtype = np.dtype(stored.dtype.str).newbyteorder("=")
     shape = tuple(int(stored.shape[file_axes.index(a)]) for a in order)
@@ -255,7 +273,11 @@ def _volume(
     read = partial(_read_file, name, stored, file_axes, order, time)
     file, key = split_name(name)
     identity = f"{file.resolve()}:{key or ''} {file_axes}"
-    return Volume(name, order, shape, dtype, size, file, None, identity, read)
+    volume = Volume(name, order, shape, dtype, size, file, None, identity, read)
+    if stored.indices is None:
+        return volume
+    numbers = Stored(stored.shape[:2], np.dtype(np.uint8), stored.indices, "yx")
+    return replace(volume, indices=_volume(name, numbers, "yx", None))
 
 
 def open_volumes(
@@ -308,14 +330,37 @@ def members(name: str) -> list[str]:
     """
     path, key = split_name(name)
     if path.is_dir() and path.suffix.lower() != ".zarr":
-        found = [str(p) for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."]
+        inside = sorted(p for p in path.iterdir() if p.name[0] != ".")
+        found = [str(p) for p in inside if p.suffix.lower() in ENDINGS]
+        for path in inside if not found else ():
+            if path.suffix.lower() in FOREIGN:
+                check_ending(path)
+        missing = "the folder has none"
     elif any(c in str(path) for c in "*?[") and not path.exists():
-        found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - the pattern may be absolute
+        found, missing = _matching(path)
     else:
         return [name]
     if not found:
-        raise MissingDataError(f"{name}: there is no file to read; check the path and the pattern")
+        raise MissingDataError(
+            f"{name}: there is no file to read, as {missing}; check the path and the pattern"
+        )
     return [f"{member}:{key}" if key else member for member in natsorted(sorted(found))]
+
+
+def _matching(pattern: Path) -> tuple[list[str], str]:
+    """What fits a pattern; and, if nothing does, what did not.
+
+    What is there as it is named is no pattern, so that folders may have brackets in their names.
+    """
+    base, rest = Path(pattern.anchor), list(pattern.relative_to(pattern.anchor).parts)
+    while rest and (base / rest[0]).exists():
+        base /= rest.pop(0)
+    inner = str(Path(*rest))
+    for wanted in (inner, inner.replace("[", "[[]")):
+        found = glob.glob(f"{glob.escape(str(base))}/{wanted}", recursive=True)  # noqa: PTH207 - also absolute
+        if found:
+            return [str(Path(member)) for member in found], ""
+    return [], f'nothing in {base} is called "{inner}"'
 
 
 def _file_axes(stored: Stored, stated: str | None, name: str) -> str:

@@ -2,9 +2,9 @@
 
 A stage's folder holds its artifacts and, written last, `manifest.json`: the stage's key (settings, inputs,
 version) and the sha256 of every artifact. `begun.json` holds the same key while the stage is at work, so that
-what an interrupted run left behind is used only if it belongs to the same work. The folders in `SCRATCH`
-(checkpoints, learning curves) are no artifacts, and neither is `metadata.json`: what is said of a result
-without deciding it, which may be told anew without making the result anew.
+what an interrupted run left behind is used only if it belongs to the same work, and is as it was written. The
+folders in `SCRATCH` (checkpoints, learning curves) are no artifacts, and neither is `metadata.json`: what is
+said of a result without deciding it, which may be told anew without making the result anew.
 """
 
 import hashlib
@@ -15,14 +15,17 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shallow2deep.io.atomic import atomic_path, read_json, write_json
+from shallow2deep.errors import DamagedFileError, NoRoomError
+from shallow2deep.io import atomic
+from shallow2deep.io.atomic import atomic_path, read_json, sweep, write_json
 from shallow2deep.io.known import Known
 from shallow2deep.runs.control import Control
+from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.events import Events
 from shallow2deep.runs.job import Job
 
@@ -86,14 +89,18 @@ def state_of(run: Path, stage: Stage, known: Known | None = None) -> State:
     """
     folder = run / stage.name
     if (folder / MANIFEST).is_file():
-        manifest = _read_mapping(folder / MANIFEST)
-        if manifest.get("key") != stage.key:
+        manifest = manifest_of(folder)
+        if not manifest:
+            return State("stale", f"{stage.name}/{MANIFEST} is damaged")
+        if manifest["key"] != stage.key:
             return State("stale", explain(manifest, stage.identity))
         if damaged := damaged_artifact(folder, manifest, known or Known()):
             return State("stale", f"{damaged} is missing or differs from the manifest")
         return State("finished")
     if (folder / BEGUN).is_file():
         begun = _read_mapping(folder / BEGUN)
+        if not begun:
+            return State("stale", f"{stage.name}/{BEGUN} is damaged")
         if begun.get("key") == stage.key:
             return State("interrupted", "goes on from where it stopped")
         return State("stale", explain(begun, stage.identity))
@@ -101,8 +108,37 @@ def state_of(run: Path, stage: Stage, known: Known | None = None) -> State:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    values = read_json(path)
+    """A JSON file of ours; nothing where it is damaged."""
+    try:
+        values = read_json(path)
+    except DamagedFileError:
+        return {}
     return values if isinstance(values, dict) else {}
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """A finished stage's `key`, `settings`, `inputs` and `outputs`; empty if there is no whole manifest."""
+    values = _read_mapping(folder / MANIFEST)
+    digests = [values.get(name) for name in ("inputs", "outputs")]
+    whole = (
+        isinstance(values.get("key"), str)
+        and isinstance(values.get("settings"), dict)
+        and all(isinstance(d, dict) and all(isinstance(v, str) for v in d.values()) for d in digests)
+        and all(Path(name).name == name and "\0" not in name for name in values["outputs"])  # of this folder
+    )
+    return values if whole else {}
+
+
+def minutes_of(run: Path) -> dict[str, dict[str, float]]:
+    """What the stages of a run took, `wall` and `cpu`, as far as that is known."""
+    values = _read_mapping(run / MINUTES) if (run / MINUTES).is_file() else {}
+    return {
+        stage: took
+        for stage, took in values.items()
+        if isinstance(took, dict)
+        and took.keys() == {"wall", "cpu"}
+        and all(type(value) in (int, float) for value in took.values())
+    }
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> str:
@@ -130,7 +166,7 @@ def damaged_artifact(folder: Path, manifest: Mapping[str, Any], known: Known) ->
         return f"{folder.name}/{MANIFEST}"
     for name, digest in outputs.items():
         path = folder / name
-        if not path.exists() or known.sha256(path) != digest:
+        if not (path.is_file() or path.is_dir()) or known.sha256(path) != digest:
             return f"{folder.name}/{name}"
     return None
 
@@ -149,13 +185,13 @@ def chain_fault(run: Path, names: Sequence[str], known: Known) -> str | None:
             continue
         if not (run / name / MANIFEST).is_file():
             return f"its stage {name} is not finished"
-        manifest = _read_mapping(run / name / MANIFEST)
+        manifest = manifest_of(run / name)
         if damaged := damaged_artifact(run / name, manifest, known):
             return f"{damaged} is missing or differs from the manifest"
         keys[name] = str(manifest.get("key"))
         waiting += made_from(manifest)
     for name in keys:
-        before = made_from(_read_mapping(run / name / MANIFEST))
+        before = made_from(manifest_of(run / name))
         if changed := [other for other, key in before.items() if keys[other] != key]:
             return f"its stage {name} was made from another {changed[0]}"
     return None
@@ -192,8 +228,11 @@ def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Eve
     """
     for stage in stages:
         control.check()
+        shutil.rmtree(_aside(run / stage.name), ignore_errors=True)
         state = state_of(run, stage, known)
         if state.word == "finished":
+            if (run / stage.name / BEGUN).exists():  # killed before all was tidy
+                _tidy(run / stage.name)
             log.info("%s: finished before", stage.name)
         else:
             log.info("%s: %s%s", stage.name, state.word, f" ({state.reason})" if state.reason else "")
@@ -208,22 +247,52 @@ def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Eve
 def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
     folder = job.folder
     if fresh and folder.exists():
-        aside = folder.with_name(f".{folder.name}.old")  # never half removed under its own name
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = _aside(folder)  # never half removed under its own name
         folder.replace(aside)
         shutil.rmtree(aside)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder, alone=True)
     identity = stage.identity | {"key": stage.key}
     write_json(folder / BEGUN, identity)
-    with _noting_minutes(folder, stage.name, fresh):
+    with _noting_minutes(folder, stage.name, fresh), _noting_artifacts(folder):
         stage.work(job)
-    shutil.rmtree(folder / "unfinished", ignore_errors=True)
+    _tell_metadata(folder, stage.metadata)
+    sweep(folder, alone=True)
     own = {BEGUN, MANIFEST, METADATA, *SCRATCH}
     outputs = {path.name: known.sha256(path) for path in sorted(folder.iterdir()) if path.name not in own}
     write_json(folder / MANIFEST, identity | {"outputs": outputs})
-    (folder / BEGUN).unlink()
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    _tidy(folder)
     log.info("%s: done", stage.name)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.stale")
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a finished stage needs no more; what is begun counts as tidy when `begun.json` is gone."""
+    for name in ("checkpoints", "unfinished"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / BEGUN).unlink()
+
+
+@contextmanager
+def _noting_artifacts(folder: Path) -> Iterator[None]:
+    """Notes checksums of files as they are made, and removes those that have changed in an interruption."""
+    done = DoneLog(folder / "unfinished" / "artifacts.txt", lambda name: atomic.sha256(folder / name))
+    for name in done.damaged:
+        if Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
+
+    def note(path: Path) -> None:
+        if path.parent == folder and path.is_file():
+            done.add(path.name)
+
+    atomic.on_written.append(note)
+    try:
+        yield
+    finally:
+        atomic.on_written.remove(note)
 
 
 def _tell_metadata(folder: Path, metadata: Mapping[str, Any]) -> None:
@@ -244,8 +313,7 @@ def _show(run: Path, stage: Stage, known: Known) -> None:
 @contextmanager
 def _noting_minutes(folder: Path, stage: str, fresh: bool) -> Iterator[None]:
     """Adds what a stage takes to the run's minutes.json, for reports; also of a call that is interrupted."""
-    path = folder.parent / MINUTES
-    known = _read_mapping(path) if path.is_file() else {}
+    known = minutes_of(folder.parent)
     before = {} if fresh else known.get(stage, {})
     wall, cpu = time.monotonic(), sum(os.times()[:4])
     try:
@@ -253,5 +321,6 @@ def _noting_minutes(folder: Path, stage: str, fresh: bool) -> Iterator[None]:
     finally:
         took = {"wall": (time.monotonic() - wall) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
         total = {name: round(before.get(name, 0) + value, 3) for name, value in took.items()}
-        write_json(path, known | {stage: total})
+        with suppress(NoRoomError):  # the stage's own results matter more
+            write_json(folder.parent / MINUTES, known | {stage: total})
         log.info("%s: %.1f min (%.1f min of CPU)", stage, took["wall"], took["cpu"])

@@ -6,6 +6,7 @@ leaves for later. Fields: `time` (seconds since 1970), `stage`, `kind` ("begun",
 and numbers such as `loss` and `score`.
 """
 
+import errno
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shallow2deep.io.atomic import room_for
 from shallow2deep.progress import Bar
 
 FILE = "events.jsonl"
@@ -60,12 +62,10 @@ class Events:
             reader(event)
         if self._path is None or not to_file:
             return
-        line = json.dumps({k: v for k, v in event.items() if v == v}) + "\n"  # NaN is no JSON
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        line = (json.dumps({k: v for k, v in event.items() if v == v}) + "\n").encode()  # NaN is no JSON
+        with room_for(self._path, len(line)), self._path.open("ab", buffering=0) as file:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _drop_half_a_line(path: Path) -> None:
@@ -90,10 +90,19 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[int, Event]]:
             start += len(line)
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict):
+            if _is_event(event):
                 yield start, event
+
+
+def _is_event(values: Any) -> bool:
+    """Whether a line holds what its readers count on."""
+    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+        return False
+    numbers = [values.get(name) for name in ("done", "total")] + [values.get("left_s", 0)]
+    told = isinstance(values.get("what"), str) and all(type(n) in (int, float) for n in numbers)
+    return told or values["kind"] != "progress"
 
 
 def last_event(run: Path) -> Event | None:

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from shallow2deep.errors import InputError, RunBusyError, Shallow2DeepError
-from shallow2deep.io.atomic import read_json, write_json, write_text
+from shallow2deep.errors import InputError, NoRoomError, Shallow2DeepError
+from shallow2deep.io.atomic import one_writer, read_json, write_json, write_text
 from shallow2deep.io.known import Known
 from shallow2deep.runs import control as requests
 from shallow2deep.runs.control import Control
@@ -41,7 +41,7 @@ def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage], 
     if run.is_dir() and _has_content(run) and command_of(run) != command:
         raise InputError(f"{run} holds other things than a run of {command}; choose a new folder")
     control = Control(run)
-    with _locked(run), _log_file(run), control.catching_signals():
+    with one_writer(run), _log_file(run), control.catching_signals():
         requests.withdraw(run)  # of an earlier call
         write_json(run / "run.json", {"command": command})
         write_text(run / "settings.yaml", dump_yaml(config))
@@ -49,10 +49,12 @@ def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage], 
         try:
             run_stages(run, stages, control, events, known)
         except Shallow2DeepError as error:
-            events.emit("", "stopped", why=str(error))
+            with suppress(NoRoomError):  # what came first is what is told
+                events.emit("", "stopped", why=str(error))
             raise
         finally:
-            known.save()
+            with suppress(NoRoomError):  # all is found out again
+                known.save()
 
 
 def is_at_work(run: Path) -> bool:
@@ -79,27 +81,17 @@ def command_of(run: Path) -> str | None:
     return str(values["command"]) if isinstance(values, dict) and "command" in values else None
 
 
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Keeps other processes off this run."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RunBusyError(
-            f"{run}: another process works on this run; wait for it or choose another folder"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written blocks nothing, and prints nothing instead."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        return
 
 
 @contextmanager
 def _log_file(run: Path) -> Iterator[None]:
     """Appends what is logged meanwhile to the run's log.txt."""
-    handler = logging.FileHandler(run / "log.txt", encoding="utf-8")
+    handler = _LogFile(run / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     level = log.level
     log.addHandler(handler)

@@ -32,8 +32,8 @@ def parsed(text: str) -> Any:
     Raises:
         ValueError: it is no YAML, of other types, or nested or repeated beyond what settings need.
     """
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -43,8 +43,6 @@ def parsed(text: str) -> Any:
         raise ValueError(_TOO_DEEP) from None
     except (yaml.YAMLError, ArithmeticError, LookupError) as error:
         raise ValueError(one_line(error)) from None
-    finally:
-        loader.dispose()
 
 
 _TOO_DEEP = f"it is nested deeper than {_MAX_DEPTH} levels, or in itself"
@@ -98,7 +96,7 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
         return {k: absolute_names(v, folder, str(k)) for k, v in values.items()}
     if isinstance(values, list | tuple):
         return [absolute_names(v, folder, key) for v in values]
-    if key in _NAMES_OF_DATA and isinstance(values, str):
+    if key in _NAMES_OF_DATA and isinstance(values, str) and not values.lower().startswith("file:"):
         path = folder / os.path.expanduser(values)  # noqa: PTH111 - leaves an unknown user's ~ as it is
         by_name = key == "enhancer" and "/" not in values and not os.path.exists(path)  # noqa: PTH110 - of any name
         return values if by_name else str(path)
@@ -128,8 +126,8 @@ def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str
             value = parsed(text)
         except ValueError as error:
             raise SettingsError(
-                f"--set {one_line(override)}: the value was not understood ({one_line(error)}); give a value as "
-                "in YAML"
+                f"--set {one_line(override)}: the value was not understood ({one_line(error)}); give one "
+                "as in YAML"
             ) from None
         place[key] = absolute_names(value, Path.cwd(), key)
     return values

@@ -1,41 +1,52 @@
-"""Checkpoints inside a stage: the last two are kept, and a damaged one falls back to the one before."""
+"""Checkpoints inside a stage: the last two are kept, and a damaged one falls back to the one before.
 
+Each is an archive of torch's whose comment is the checksum of all that stands before it.
+"""
+
+import hashlib
+import io
 import logging
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from shallow2deep.io.atomic import atomic_path
+from shallow2deep.io.atomic import write_bytes
 
 log = logging.getLogger(__name__)
 
 _KEPT = 2
 _NAME = re.compile(r"step_(\d{9})\.pt")
+_DIGITS = 64  # of a sha256
+_LENGTH = struct.pack("<H", _DIGITS)  # of the comment, as archives state it at their end
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Writes `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint of `step`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / f"step_{step:09d}.pt") as path:
-        torch.save(state, path)
+    out = io.BytesIO()
+    torch.save(state, out)
+    archive = out.getvalue()[: -len(_LENGTH)] + _LENGTH
+    write_bytes(folder / f"step_{step:09d}.pt", archive + hashlib.sha256(archive).hexdigest().encode())
     for old in _found(folder)[:-_KEPT]:
         old.unlink()
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, on the CPU; None if there is none. Runs no code from it."""
+    """The newest checkpoint that is as it was written, on the CPU, or None. Runs no code from it."""
     for path in reversed(_found(folder)):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            content = path.read_bytes()
+            archive, digest = content[:-_DIGITS], content[-_DIGITS:]
+            if hashlib.sha256(archive).hexdigest().encode() != digest:
+                raise ValueError("its checksum differs")
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             return state
         except MemoryError:
             raise
         except Exception as error:  # torch names no list of what a damaged file raises
-            log.warning(
-                "checkpoint %s is damaged (%s): going back to the one before", path, type(error).__name__
-            )
+            log.warning("checkpoint %s is damaged (%s): going back to the one before", path, error)
     return None
 
 

@@ -5,7 +5,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +13,15 @@ import imageio.v3 as iio
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 
-from shallow2deep.errors import NotFiniteError
-from shallow2deep.io.atomic import atomic_path
+from shallow2deep.errors import LostWorkerError, NotFiniteError
+from shallow2deep.io.atomic import write_bytes
 from shallow2deep.networks.devices import choose_device, use_bfloat16
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar, Watch
 from shallow2deep.settings import TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
+from shallow2deep.training.curves import Curves
 from shallow2deep.training.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def train(
 
     Raises:
         NotFiniteError: loss or weights became NaN or infinite; the last good checkpoint stays.
+        LostWorkerError: a process that prepares samples was killed.
         Whatever `watch.check` raises.
     """
     watch = watch or Bar()
@@ -77,8 +78,10 @@ def train(
         return logits.float()
 
     waited, started = 0.0, time.monotonic()
-    batches = _batches(training, settings, state.step)
-    with closing(SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1)) as writer:
+    with (
+        _batches(training, settings, state.step) as batches,
+        Curves(folder / "tensorboard", state.step) as curves,
+    ):
         while state.step < settings.steps and not state.is_exhausted():
             asked = time.monotonic()
             inputs, targets = next(batches)
@@ -90,8 +93,8 @@ def train(
             state.update(loss)
             objective.after_step(network)
             watch.progress("training", state.step, settings.steps, loss=value, **state.best)
-            writer.add_scalar("training/loss", value, state.step)
-            writer.add_scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
+            curves.scalar("training/loss", value, state.step)
+            curves.scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
 
             due = state.step % settings.validate_every == 0 or state.step == settings.steps
             stop = watch.asks()
@@ -101,8 +104,8 @@ def train(
             if due:
                 scores, picture = _validate(network, validation, settings, device, bfloat16)
                 for output, score in zip(outputs, scores, strict=True):
-                    writer.add_scalar(f"validation/dice_{output.title}", score, state.step)
-                writer.add_image("validation/input_truth_prediction", picture, state.step)
+                    curves.scalar(f"validation/dice_{output.title}", score, state.step)
+                curves.picture("validation/input_truth_prediction", picture, state.step)
                 _save_picture(folder / "tensorboard" / "validation.png", picture, watch)
                 state.note_score(sum(scores) / len(scores))
             if save:
@@ -127,8 +130,8 @@ def _is_finite(network: nn.Module) -> bool:
 
 
 def _save_picture(path: Path, picture: Tensor, watch: Watch) -> None:
-    with atomic_path(path) as temporary:
-        iio.imwrite(temporary, (picture.clamp(0, 1) * 255).byte().movedim(0, -1).squeeze(-1).numpy())
+    pixels = (picture.clamp(0, 1) * 255).byte().movedim(0, -1).squeeze(-1).numpy()
+    write_bytes(path, iio.imwrite("<bytes>", pixels, extension=".png"))
     watch.picture("input, truth and prediction of a validation sample", path)
 
 
@@ -231,9 +234,15 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterator[Sample]:
+@contextmanager
+def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterator[Iterator[Sample]]:
+    """The batches from a step on; however the block ends, the processes that prepare them end, too.
+
+    Raises:
+        LostWorkerError: one of them was killed.
+    """
     indices = range(step * settings.batch, settings.steps * settings.batch)
-    return iter(
+    batches = iter(
         DataLoader(
             _TorchSamples(samples),
             batch_size=settings.batch,
@@ -243,6 +252,18 @@ def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterato
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
     )
+    try:
+        yield batches
+    except (RuntimeError, ConnectionError, EOFError) as error:  # torch raises the first wherever we are
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+            raise
+        raise LostWorkerError(
+            "a process that prepares samples was killed, perhaps for want of memory; run the same command "
+            f"again to go on, and with fewer workers than {settings.workers} if it happens again"
+        ) from None
+    finally:
+        if settings.workers:  # they ignore signals, so that waiting for them at exit would never end
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _middle_plane(image: Tensor) -> Tensor:

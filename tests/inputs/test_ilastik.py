@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ def test_the_projects_own_forest(flat: Path, source_run: Path, tmp_path: Path) -
         )
     choice = json.loads((run / "prediction" / "choice.json").read_text())
     assert choice["held_out_pixels"] == 0
+
+
+def test_a_forest_predicts_whatever_became_of_the_labels(flat: Path, tmp_path: Path) -> None:
+    expected = [path.read_bytes() for path in predict_project(flat, tmp_path / "maps")]
+    with h5py.File(flat, "r+") as file:
+        block = file["PixelClassification/LabelSets/labels000/block0000"]
+        block.attrs["blockSlice"], block.attrs["axistags"] = "[0:1]", "{"
+    assert [path.read_bytes() for path in predict_project(flat, tmp_path / "again")] == expected
 
 
 def test_volumes_with_3d_features_are_enhanced_plane_by_plane(source_run: Path, tmp_path: Path) -> None:

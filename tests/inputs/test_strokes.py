@@ -5,6 +5,8 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from tiny import Data
 
 from shallow2deep.errors import InputError
@@ -85,3 +87,34 @@ def test_strokes_of_some_names(data: Data) -> None:
         for n, one in zip((2, 0, 1), found, strict=True):
             drawn = iio.imread(f"{data.folder}/target{n}_strokes.png")
             assert np.array_equal(one.read(), drawn if n in numbers else np.zeros_like(drawn))
+
+
+def test_strokes_with_a_palette_are_its_numbers(tmp_path: Path) -> None:
+    drawn = strokes((1, 1), (5, 2))
+    image = Image.fromarray(drawn)
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 759)
+    image.save(tmp_path / "a.png")
+    alpha = np.full_like(drawn, 255)
+    Image.fromarray(np.stack([drawn, alpha], -1), "LA").save(tmp_path / "b.png")
+    (raw,) = stored(tmp_path / "raw", np.zeros((10, 12)))
+    for name in ("a.png", "b.png"):
+        data = TargetData(raw=(raw,), strokes=(str(tmp_path / name),))
+        (found,) = open_strokes(data, 2, CLASSES, [open_volume(raw)])
+        assert np.array_equal(found.read(), drawn)
+
+
+def test_strokes_of_some_images_of_ome_tiff(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.zeros((10, 12), np.uint8))
+    tifffile.imwrite(tmp_path / "c_strokes.tif", strokes((1, 1), (5, 2)))
+    tifffile.imwrite(tmp_path / "a_strokes.ome.tif", strokes((2, 1), (6, 2)))
+    given = (str(tmp_path / "c_strokes.tif"), str(tmp_path / "a_strokes.ome.tif"))
+    raws = open_volumes([tmp_path / f"{name}.ome.tif" for name in ("a", "b", "c")])
+    found = open_strokes(TargetData(raw=("x",), strokes=given), 2, CLASSES, raws)
+    assert [
+        [int(np.flatnonzero(rows.any(1))[0]) for rows in [one.read()] if rows.any()] for one in found
+    ] == [
+        [2],
+        [],
+        [1],
+    ]

@@ -1,10 +1,12 @@
 """ilastik projects: every label where it was painted, data found where they are, all else refused."""
 
+import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ilp_file import axistags, write_project
@@ -118,6 +120,9 @@ def test_what_is_no_such_project_is_refused(tmp_path: Path) -> None:
         open_project(tmp_path / "text.ilp")
     with pytest.raises(InputError, match="no such file"):
         open_project(tmp_path / "gone.ilp")
+    os.mkfifo(tmp_path / "pipe.ilp")
+    with pytest.raises(InputError, match="no regular file"):
+        open_project(tmp_path / "pipe.ilp")
 
 
 def test_labels_outside_of_the_data_are_refused(tmp_path: Path) -> None:
@@ -141,8 +146,108 @@ def test_crafted_labels_are_refused(tmp_path: Path, attributes: dict) -> None:
     path = write_project(tmp_path / "p.ilp", [(raw, "yxc", labels)])
     with h5py.File(path, "r+") as file:
         file["PixelClassification/LabelSets/labels000/block0000"].attrs.update(attributes)
-    with pytest.raises(DamagedFileError):
-        open_project(path)
+    project = open_project(path)  # which does not stop a forest that is there from predicting
+    with pytest.raises(DamagedFileError, match="labels of lane 0 cannot be read"):
+        read_labels(project, project.lanes[0], lane_frames(project, project.lanes[0]))
+    with pytest.raises(DamagedFileError, match="labels of lane 0 cannot be read"):
+        project.label_counts(project.lanes[0])
+
+
+@pytest.mark.parametrize("axes", ["yxc", "cyx", "zyxc", "tzyxc"])
+def test_data_of_another_shape_are_refused(axes: str, tmp_path: Path) -> None:
+    """Such as a file that was replaced, or another level of an image pyramid."""
+    raw, labels = made_up(axes, 0)
+    np.save(tmp_path / "raw.npy", raw)
+    path = write_project(tmp_path / "p.ilp", [("raw.npy", axes, labels)], shapes=True)
+    project = open_project(path)
+    read_labels(project, project.lanes[0], lane_frames(project, project.lanes[0]))
+    for axis in axes:
+        larger = raw.repeat(2, axes.index(axis))
+        np.save(tmp_path / "raw.npy", larger)
+        said = rf"had shape \({', '.join(map(str, raw.shape))}\) \({axes}\), but \S+raw.npy.* has \(.*--raw"
+        with pytest.raises(InputError, match=said):
+            lane_frames(project, project.lanes[0])
+        if axis in "zyx":  # which may hold all labels all the same
+            given = lane_frames(project, project.lanes[0], f"{tmp_path}/raw.npy")
+            with pytest.raises(InputError, match="had shape"):
+                read_labels(project, project.lanes[0], given)
+
+
+@pytest.mark.parametrize(
+    ("version", "axes", "shape", "label_axes"),
+    [
+        ("1.3.3", "yx", (11, 13), "txyzc"),
+        ("1.3.3post1", "tyxc", (3, 11, 13, 1), "txyzc"),
+        ("1.3.3", "zyxc", (4, 11, 13, 2), "txyzc"),
+        ("1.4.0", "zyxc", (1, 11, 13, 2), "yxc"),
+        ("1.3.3post3", "tzyxc", (1, 1, 11, 13, 1), "zyxc"),
+        ("1.3.3post3", "tzyxc", (1, 1, 11, 13, 1), "yxc"),
+    ],
+)
+def test_labels_whose_axes_are_those_of_their_release(
+    version: str, axes: str, shape: tuple[int, ...], label_axes: str, tmp_path: Path
+) -> None:
+    sizes = dict(zip(axes, shape, strict=True)) | {"c": 1}
+    rng = np.random.default_rng(0)
+    drawn = [sizes.get(a, 1) for a in label_axes]
+    labels = rng.integers(0, 3, drawn) * (rng.random(drawn) < 0.2)
+    path = write_project(
+        tmp_path / "p.ilp", [(np.zeros(shape, np.uint8), axes, labels)], version=version, tagged=False,
+        label_axes=label_axes,
+    )  # fmt: skip
+    project = open_project(path)
+    frames = lane_frames(project, project.lanes[0])
+    found = np.stack(read_labels(project, project.lanes[0], frames))
+    order = [label_axes.index(a) for a in "tczyx" if a in label_axes]
+    assert np.array_equal(found, labels.transpose(order).reshape(found.shape))
+
+
+def test_labels_have_the_axes_of_the_file_in_some_releases(tmp_path: Path) -> None:
+    raw = np.zeros((6, 6, 1), np.uint8)
+    labels = np.zeros((6, 6, 1), np.uint8)
+    labels[1, 4] = 2  # x 1, y 4 in the file's order
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["raw"] = raw
+        file["raw"].attrs["axistags"] = axistags("xyc")
+    for version, place in (("1.3.3post3", (4, 1)), ("1.4.0b7", (4, 1)), ("1.4.0", (1, 4))):
+        path = tmp_path / f"{version}.ilp"
+        project = open_project(
+            write_project(path, [("raw.h5/raw", "yxc", labels)], version=version, tagged=False)
+        )
+        (found,) = read_labels(project, project.lanes[0], lane_frames(project, project.lanes[0]))
+        assert np.argwhere(found).tolist() == [list(place)], version
+
+
+def test_addresses_of_files(tmp_path: Path) -> None:
+    raw, labels = made_up("yxc", 0)
+    folder = tmp_path / "a b"
+    group = zarr.open_group(folder / "im.ome.zarr", mode="w", zarr_format=2)
+    group.create_array("s0", data=raw, chunks=(8, 8, 2))
+    address = (folder / "im.ome.zarr").as_uri()
+    names = [address, f"{address}/s0", "file:///C:/data/im.ome.zarr/s0", str(folder / "im.ome.zarr" / "s0")]
+    assert "%20" in address
+    project = open_project(write_project(folder / "p.ilp", [(name, "yxc", labels) for name in names]))
+    for lane in project.lanes:
+        np.testing.assert_array_equal(lane_frames(project, lane)[0].read(), np.moveaxis(raw, -1, 0))
+        assert lane.stem == "im.ome"
+
+
+def test_projects_that_lead_elsewhere_or_claim_too_much(tmp_path: Path) -> None:
+    raw, labels = made_up("yxc", 0)
+
+    def project(name: str) -> Path:
+        return write_project(tmp_path / f"{name}.ilp", [(raw, "yxc", labels)])
+
+    group = "PixelClassification/ClassifierForests"
+    with h5py.File(project("linked"), "r+") as file:
+        file[f"{group}/Forest0000"] = h5py.ExternalLink("secret.h5", "/")
+    with h5py.File(project("kept"), "r+") as file:
+        file.create_dataset("Input Data/x", (4,), "u1", external=[("/etc/passwd", 0, 4)])
+    with h5py.File(project("large"), "r+") as file:
+        file.create_dataset(f"{group}/Forest0000/topology", (10**10,), "i4", chunks=True, compression="gzip")
+    for name, said in (("linked", "another file"), ("kept", "another file"), ("large", "claims far more")):
+        with pytest.raises(InputError, match=said):
+            open_project(tmp_path / f"{name}.ilp")
 
 
 @settings(max_examples=60)

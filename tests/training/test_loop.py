@@ -1,11 +1,15 @@
 """The training loop learns, and is the same for any number of workers and interruptions."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
+from shallow2deep.errors import LostWorkerError
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
@@ -123,3 +127,41 @@ def test_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     _, result = trained(tmp_path, steps=2000, validate_every=1, patience=3, learning_rate=1e-9)
     assert result["step"] < 100
     assert result["best_score"] == max(score for _, score in result["history"])
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from test_loop import trained
+kept = None
+try:
+    trained(Path(sys.argv[1]), stop_after=2, workers=2)
+except Exception as error:
+    kept = error
+import psutil
+print(type(kept).__name__, len(psutil.Process().children()), flush=True)
+"""
+
+
+def test_an_interrupted_training_lets_the_interpreter_end(tmp_path: Path) -> None:
+    """Also where the script keeps the exception, and with it all that was on the stack."""
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", SCRIPT, tmp_path, here, here.parent]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout.split()) == (0, ["Stopped", "0"])
+
+
+class KillingWorkers(StopAfter):
+    def asks(self) -> bool:
+        for child in psutil.Process().children():
+            child.kill()
+        return False
+
+
+def test_a_killed_worker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "StopAfter", KillingWorkers)
+    with pytest.raises(LostWorkerError, match=r"fewer workers than 1") as lost:
+        trained(tmp_path, workers=1, steps=1000)
+    assert lost.value.exit_code == 1
+    assert not psutil.Process().children()
