@@ -12,11 +12,13 @@ import pytest
 from tiny import SEGMENTOR, Data
 
 import shallow2deep as s2d
-from shallow2deep.commands.adapt import target_stages
+from shallow2deep.commands.adapt import opened
+from shallow2deep.commands.adapt import target_stages as stages_of_target
 from shallow2deep.commands.enhancer_train import source_stages
 from shallow2deep.io.known import Known
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.job import Job
+from shallow2deep.settings import AdaptConfig
 
 PACKAGE = Path(str(files("shallow2deep")))
 ROOT = PACKAGE.parent
@@ -66,6 +68,10 @@ def test_every_stage_has_a_file_of_its_name(data: Data, source_run: Path, tmp_pa
     stages += target_stages(data.target(source_run, segmentor=SEGMENTOR), tmp_path, Known())
     names = {stage.name.partition("-")[0] for stage in stages}
     assert names - {path.stem for path in (PACKAGE / "stages").glob("*.py")} == set()
+
+
+def target_stages(config: AdaptConfig, run: Path, known: Known) -> list[Stage]:
+    return stages_of_target(config, opened(config, run, known), run, known)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Killed at every write and at any time, and called again, a run ends with the bytes of one that never was."""
+"""Killed at every write and at any time, and called again, a run ends with the bytes of one that was not."""
 
 import json
 import os

@@ -1,5 +1,6 @@
 """`s2d adapt`: target_forest -> enhanced (-> pseudo_labels -> segmentor) -> prediction -> report."""
 
+import logging
 from pathlib import Path
 
 from shallow2deep.inputs.ilastik import with_project
@@ -33,15 +34,24 @@ from shallow2deep.stages.segmentor import network_stage
 from shallow2deep.stages.source_net import applied_source_net_stage
 from shallow2deep.stages.target_forest import target_forest_stage
 
+log = logging.getLogger(__name__)
 
-def target_stages(config: AdaptConfig, run: Path, known: Known, trust: bool = False) -> list[Stage]:
-    """The stages, with all data opened and checked.
+
+def opened(config: AdaptConfig, run: Path, known: Known, trust: bool = False) -> Target:
+    """All data opened and checked; of the enhancer, the run's own copy if it has one.
 
     Raises:
         InputError: data or settings that cannot be used.
     """
-    kept = kept_copy(run, ENHANCER, config.enhancer, known)
-    target = open_target(config, trust, known, kept)
+    return open_target(config, trust, known, kept_copy(run, ENHANCER, config.enhancer, known))
+
+
+def target_stages(config: AdaptConfig, target: Target, run: Path, known: Known) -> list[Stage]:
+    """The stages of an adaptation.
+
+    Raises:
+        InputError: settings that cannot be used.
+    """
     forest = target_forest_stage(config, target)
     enhancer = kept_enhancer_stage(run, config.enhancer, target.enhancer, known)
     enhanced = enhanced_stage(config, target, forest, enhancer)
@@ -115,5 +125,7 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     run, config = Path(run), with_project(anchored(config))
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
-    execute(run, "adapt", config, target_stages(config, run, known, trust), known)
+    target = opened(config, run, known, trust)
+    log.info("painted: %s", target.painted(config.classes))
+    execute(run, "adapt", config, target_stages(config, target, run, known), known)
     return run / PREDICTION

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shallow2deep.commands.adapt import target_stages
+from shallow2deep.commands.adapt import opened, target_stages
 from shallow2deep.commands.enhancer_train import source_stages
 from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.ilastik import with_project
@@ -59,7 +59,7 @@ def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     if command == "adapt":
         config = with_project(validated(AdaptConfig, read_yaml(path), str(path)))
-        return target_stages(config, run, known, trust)
+        return target_stages(config, opened(config, run, known, trust), run, known)
     return source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), known)
 
 

@@ -233,7 +233,10 @@ class _Foreign(nn.Module):
             ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
             torch.jit.Error,
         ) as error:  # fmt: skip
-            raise self._error(f"failed on {tuple(x.shape)}: {one_line(error)}") from None
+            reason = (str(error).strip() or type(error).__name__).splitlines()[
+                -1
+            ]  # after TorchScript's traceback
+            raise self._error(f"failed on {tuple(x.shape)}: {one_line(reason)}") from None
         expected = (len(x), self.outputs, *x.shape[2:])
         if not isinstance(p, Tensor) or not p.is_floating_point():
             raise self._error(f"gave {type(p).__name__} that is no tensor of float32")

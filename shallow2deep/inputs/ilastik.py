@@ -238,6 +238,12 @@ def project_images(
         images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked, known))
         strokes += _strokes(frame, numbers, known)
     painted = {number for one in strokes for number in one.counts}
+    if painted and 1 not in painted and not data.probabilities:
+        background = project.label_names[class_order(project, data.background)[0]]
+        raise InputError(
+            f'{project.path}: the label "{background}" is the background, but nothing of it is painted; '
+            "paint some in ilastik, and save, or choose the label that is by background"
+        )
     if len(painted) < 2 and not data.probabilities:
         raise InputError(
             f"{project.path} holds strokes of {len(painted)} labels; paint some of each in ilastik, and save"

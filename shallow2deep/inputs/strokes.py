@@ -172,6 +172,10 @@ def check_classes(strokes: Sequence[Strokes], classes: Sequence[str]) -> None:
         raise InputError("the stroke images hold no stroke; draw some of each class: " + ", ".join(classes))
     if len(drawn) == 1:
         raise InputError(f"only {drawn[0]} is drawn; draw strokes of {' and '.join(missing)}, too")
+    if classes[0] in missing:
+        raise InputError(
+            f"nothing is drawn of {classes[0]}, the first class, which is the background; draw strokes of it"
+        )
     labelled = [one for one in strokes if one.counts]
     if (
         sum(sum(one.counts.values()) for one in labelled)

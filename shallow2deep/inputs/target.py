@@ -102,6 +102,14 @@ class Target:
         """Whether there are any to learn from."""
         return any(plane.is_painted for plane in self.planes)
 
+    def painted(self, classes: Sequence[str]) -> str:
+        """What is painted of each class, as the program sees it, in words."""
+        found = []
+        for number, name in enumerate(classes, 1):
+            counts = [one.counts[number] for one in self.drawn.strokes if number in one.counts]
+            found.append(f"{name} {sum(counts)} pixels on {len(counts)} images")
+        return "; ".join(found)
+
     @property
     def moments(self) -> Moments:
         """Of all raw together."""
@@ -157,14 +165,13 @@ def open_target(
     check_engine(config.engine)
     known = known or Known()
     enhancer = open_enhancer(kept or config.enhancer, trust, known)
-    kept_classes(config, enhancer.spec)  # refuses what is not evident
     project = None if config.target.ilp is None else open_project(config.target.ilp)
     images, strokes, spec = _open_images(config, project, _features(config, enhancer.spec), known)
+    kept_classes(config, enhancer.spec)  # refuses what is not evident
     _compare_pixel_sizes(config, enhancer.spec, images[0])
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
     drawn = Drawn(tuple(strokes), 0.0 if exists else config.held_out, config.seed)
-    _tell_strokes(config.classes, strokes)
     raws = [part for image in images for part in image.parts]
     labels = _open_labels(config.target, config.ndim, images)
     maps = open_maps(config, images, known) if config.target.probabilities else []
@@ -182,15 +189,6 @@ def open_target(
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
     return Target(images, planes, drawn, spec, enhancer, _open_forest(config, project, spec), bool(maps))
-
-
-def _tell_strokes(classes: Sequence[str], strokes: Sequence[Strokes]) -> None:
-    """What is painted of each class, as the program sees it."""
-    found = []
-    for number, name in enumerate(classes, 1):
-        pixels = sum(one.counts.get(number, 0) for one in strokes)
-        found.append(f"{name} {pixels} pixels on {sum(number in one.counts for one in strokes)} images")
-    log.info("painted: %s", "; ".join(found))
 
 
 def _compare_intensities(planes: Sequence[Plane]) -> None:

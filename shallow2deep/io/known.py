@@ -64,7 +64,8 @@ class Known:
     def sha256(self, path: Path) -> str:
         """See `atomic.sha256`."""
         place = path.resolve()
-        return self._fact(place, _state_of(place), f"sha256 {place}", lambda: atomic.sha256(path))
+        digest = self._fact(place, _state_of(place), f"sha256 {place}", lambda: atomic.sha256(path))
+        return str(digest)  # whatever a damaged memory holds, it is compared with a checksum
 
     def save(self) -> None:
         """Writes what was found out since, but for facts on files that had changed a moment before."""

@@ -76,7 +76,8 @@ def _fill_patch(
     rng = generator(config.seed, f"{part} patch", index)
     image, window = _choose(images, settings, index, rng)
     chosen = rng.choice(len(forests), settings.forests_per_patch, replace=False)
-    with room_for(folder / "pool.zarr"):
+    size = sum(array.nbytes // array.shape[0] for _, array in arrays.arrays())
+    with room_for(folder / "pool.zarr", size):
         _fill_maps(arrays, index, image, window, [forests[i] for i in chosen], source, config.engine, rng)
         _fill_targets(arrays, index, image, window, len(source.classes))
         if "raw" in arrays:

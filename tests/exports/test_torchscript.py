@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shallow2deep.exports.torchscript import faults_of_archive, faults_of_network
+from shallow2deep.errors import InputError
+from shallow2deep.exports import torchscript
+from shallow2deep.exports.packages import _Foreign
+from shallow2deep.exports.torchscript import faults_of_archive, faults_of_network, is_survived
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 PRETRAINED = Path(__file__).parents[2] / "pretrained"
@@ -283,3 +286,25 @@ def test_values_of_other_types_are_refused(values: bytes) -> None:
     with zipfile.ZipFile(data, "a") as archive:
         archive.writestr("archive/more.pkl", values)
     assert list(faults_of_archive(data.getvalue()))
+
+
+class Asserting(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[1] == 7, "seven channels"
+        return x
+
+
+def test_an_assertion_of_a_network_is_one_sentence() -> None:
+    loaded = torch.jit.load(io.BytesIO(saved(torch.jit.script(Asserting()))))
+    foreign = _Foreign(loaded, "asserting", 1, 1, 0, gives_logits=True)
+    with pytest.raises(InputError, match=r"the network of asserting failed on .*seven channels") as failed:
+        foreign(torch.zeros(1, 1, 8, 8))
+    assert "\n" not in str(failed.value)
+
+
+def test_a_file_that_ends_the_process_that_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(torch.jit.script(Asserting()))
+    assert is_survived(data)
+    assert is_survived(b"no archive")  # it raises, which is told
+    monkeypatch.setattr(torchscript, "_PROBE", "import os; os.abort()")
+    assert not is_survived(data)

@@ -1,5 +1,6 @@
 """Facts about files hold while the files stay as they are."""
 
+import json
 import os
 from pathlib import Path
 
@@ -100,3 +101,13 @@ def test_a_check_that_fails_is_made_again() -> None:
 def test_a_damaged_memory_is_no_memory(file: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "known.json").write_text(content)
     assert Known(tmp_path / "known.json").fact(file, "fact", lambda: "found") == "found"
+
+
+@pytest.mark.parametrize("value", [5, None, [], {}])
+def test_a_remembered_checksum_that_is_none_is_a_string_all_the_same(
+    file: Path, tmp_path: Path, value: object
+) -> None:
+    state = f"{file.stat().st_mtime_ns} {file.stat().st_size}"
+    facts = {f"sha256 {file.resolve()}": {"file": state, "value": value}}
+    (tmp_path / "known.json").write_text(json.dumps(facts))
+    assert isinstance(Known(tmp_path / "known.json").sha256(file), str)
