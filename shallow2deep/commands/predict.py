@@ -1,7 +1,8 @@
 """`s2d predict`: applies what a run has made to further images."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from shallow2deep.inputs.results import (
     made,
     network_predictor,
 )
-from shallow2deep.io.atomic import read_json
+from shallow2deep.io.atomic import one_writer, read_json
 from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
@@ -73,12 +74,25 @@ def predict(
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
         _compare_intensities(images, how.learned)
+    apply = partial(_rescaled, how) if rescale else how.apply
     pairs = list(zip(images, targets, strict=True))
-    for image, target in watched(pairs, len(pairs), "predicting", Bar()):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        apply = partial(_rescaled, how) if rescale else how.apply
-        write_probabilities(target, image.predict(apply, how.ndim), how.outputs, image.voxel_size)
+    with writing(targets):
+        for image, target in watched(pairs, len(pairs), "predicting", Bar()):
+            p = image.predict(apply, how.ndim)
+            write_probabilities(target, p, how.outputs, image.voxel_size)
     return targets
+
+
+@contextmanager
+def writing(targets: Sequence[Path]) -> Iterator[None]:
+    """Keeps other processes from writing to the same places meanwhile.
+
+    Raises:
+        RunBusyError: another one does so now.
+    """
+    folder = targets[0].parent
+    with one_writer(folder, targets[0].name if len(targets) == 1 else ""):
+        yield
 
 
 def _rescaled(how: ImagePredictor, raw: np.ndarray) -> np.ndarray:

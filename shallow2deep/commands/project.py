@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from shallow2deep.commands.predict import writing
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
@@ -77,10 +78,11 @@ def predict_project(
     forests = _forests_for(project, [volume for _, volume in volumes])
     for _, volume in volumes:
         check_finite(volume)
-    for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
-        forest = forests[spec_of(project, volume)]
-        p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
-        write_probabilities(target, p, of_foreground(forest.classes), volume.voxel_size)
+    with writing(targets):
+        for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
+            forest = forests[spec_of(project, volume)]
+            p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
+            write_probabilities(target, p, of_foreground(forest.classes), volume.voxel_size)
     return targets
 
 

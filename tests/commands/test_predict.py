@@ -9,8 +9,10 @@ import pytest
 from tiny import SIZE, Data
 
 from shallow2deep import adapt, predict
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, RunBusyError
+from shallow2deep.io.atomic import one_writer
 from shallow2deep.io.volumes import open_volume
+from shallow2deep.settings import RawData
 
 
 def test_prediction_of_the_same_images_is_the_same(data: Data, target_run: Path, tmp_path: Path) -> None:
@@ -85,3 +87,17 @@ def test_the_weights_that_a_segmentor_started_from_may_be_gone(
     raw = f"{data.folder}/target0_raw.png"
     (written,) = predict(tmp_path / "run", raw, tmp_path / "p.h5", "segmentor")
     assert open_volume(written).shape[1:] == (SIZE, SIZE)
+
+
+def test_two_predictions_do_not_write_to_one_place(data: Data, target_run: Path, tmp_path: Path) -> None:
+    raw = RawData(raw=(f"{data.folder}/target0_raw.png", f"{data.folder}/target1_raw.png"))
+    with one_writer(tmp_path / "out"), pytest.raises(RunBusyError, match="another process"):
+        predict(target_run, raw, tmp_path / "out", "forest")
+    assert not list((tmp_path / "out").glob("*.h5"))
+    assert len(predict(target_run, raw, tmp_path / "out", "forest")) == 2
+    one = f"{data.folder}/target0_raw.png"
+    with one_writer(tmp_path, "a.h5"):
+        with pytest.raises(RunBusyError):
+            predict(target_run, one, tmp_path / "a.h5", "forest")
+        predict(target_run, one, tmp_path / "b.h5", "forest")
+    assert not [path.name for path in tmp_path.rglob(".*")]

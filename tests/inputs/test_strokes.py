@@ -118,3 +118,14 @@ def test_strokes_of_some_images_of_ome_tiff(tmp_path: Path) -> None:
         [],
         [1],
     ]
+
+
+def test_a_background_that_was_never_drawn_is_refused(tmp_path: Path) -> None:
+    drawn = np.zeros((20, 20), np.uint8)
+    drawn[2, 2:8], drawn[9, 2:8] = 2, 3
+    for name, values in (("a_raw", drawn * 9), ("a_strokes", drawn)):
+        iio.imwrite(tmp_path / f"{name}.png", values)
+    data = TargetData(raw=(f"{tmp_path}/a_raw.png",), strokes=(f"{tmp_path}/a_strokes.png",))
+    raws = open_volumes(data.raw)
+    with pytest.raises(InputError, match="nothing is drawn of ground, the first class"):
+        open_strokes(data, 2, ("ground", "one", "two"), raws)
