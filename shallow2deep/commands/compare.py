@@ -16,7 +16,7 @@ from shallow2deep.inputs.models import find_enhancer
 from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET, candidate_names, made
 from shallow2deep.io.atomic import read_json, write_json, write_text
 from shallow2deep.io.known import Known
-from shallow2deep.runs.engine import MINUTES
+from shallow2deep.runs.engine import minutes_of
 from shallow2deep.runs.folder import command_of
 from shallow2deep.settings import (
     AdaptConfig,
@@ -123,7 +123,7 @@ def _result(
     run: Path, config: AdaptConfig, test_raw: RawData | None, test_labels: RawData | None, trust: bool
 ) -> dict[str, Any]:
     """What one seed's run has found."""
-    choice, minutes = read_json(run / PREDICTION / CHOICE), read_json(run / MINUTES)
+    choice, minutes = read_json(run / PREDICTION / CHOICE), minutes_of(run)
     names = made(run, candidate_names(config))
     tested: dict[str, float] = {}
     if test_raw is not None and test_labels is not None:

@@ -54,6 +54,10 @@ class Known:
             (self._unsettled.discard if settled else self._unsettled.add)(name)
         return found
 
+    def changed(self) -> Path | None:
+        """The first of the files that facts are about that is not any more as when it was first looked at."""
+        return next((file for file, state in self._states.items() if _state_or_none(file) != state), None)
+
     def once(self, name: str, check: Callable[[], object]) -> None:
         """Calls `check` unless it was passed before; `name` holds fingerprints of all that it looks at."""
         key = f"passed {hashlib.sha256(name.encode()).hexdigest()}"
@@ -74,6 +78,13 @@ class Known:
         facts = {name: entry for name, entry in self._facts.items() if name not in self._unsettled}
         atomic.write_json(self._path, facts)
         self._changed = False
+
+
+def _state_or_none(path: Path) -> str | None:
+    try:
+        return _state_of(path)
+    except OSError:
+        return None
 
 
 def _state_of(path: Path) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shallow2deep.errors import DamagedFileError, NoRoomError
+from shallow2deep.errors import DamagedFileError, InputError, NoRoomError
 from shallow2deep.io import atomic
 from shallow2deep.io.atomic import atomic_path, read_json, sweep, write_json
 from shallow2deep.io.known import Known
@@ -256,6 +256,12 @@ def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
     write_json(folder / BEGUN, identity)
     with _noting_minutes(folder, stage.name, fresh), _noting_artifacts(folder):
         stage.work(job)
+    if changed := known.changed():
+        shutil.rmtree(folder)  # what it holds may be of either content
+        raise InputError(
+            f"{changed} has changed while the stage {stage.name} read it, so its results were removed; run the "
+            "same command again"
+        )
     _tell_metadata(folder, stage.metadata)
     sweep(folder, alone=True)
     own = {BEGUN, MANIFEST, METADATA, *SCRATCH}

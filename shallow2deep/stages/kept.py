@@ -7,7 +7,6 @@ import logging
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.models import COPY, OpenedEnhancer, find_enhancer, fingerprint_of, is_package
@@ -16,7 +15,7 @@ from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import load_model, load_spec, save_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.runs.engine import MANIFEST, METADATA, Stage, damaged_artifact
+from shallow2deep.runs.engine import METADATA, Stage, damaged_artifact, manifest_of
 from shallow2deep.runs.job import Job
 
 log = logging.getLogger(__name__)
@@ -29,23 +28,18 @@ def kept_copy(run: Path, name: str, given: str, known: Known) -> Path | None:
     said = run / name / METADATA
     if not said.is_file() or read_json(said).get(GIVEN) != given:
         return None
-    return None if damaged_artifact(run / name, _manifest(run / name), known) else run / name
+    return None if damaged_artifact(run / name, manifest_of(run / name), known) else run / name
 
 
 def came_as_package(run: Path) -> bool:
     """Whether a run's enhancer was given as a package."""
-    return bool(_manifest(run / ENHANCER).get("settings", {}).get("package"))
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    values = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    return values if isinstance(values, dict) else {}
+    return bool(manifest_of(run / ENHANCER).get("settings", {}).get("package"))
 
 
 def kept_enhancer_stage(run: Path, given: str, enhancer: OpenedEnhancer, known: Known) -> Stage:
     """Copies the enhancer, unless the run's own copy is what was opened."""
     if kept_copy(run, ENHANCER, given, known) and enhancer.place.is_relative_to(run / ENHANCER):
-        _tell_if_replaced(given, _manifest(run / ENHANCER)["inputs"], known)
+        _tell_if_replaced(given, manifest_of(run / ENHANCER)["inputs"], known)
         return _as_it_stands(run, ENHANCER)
     settings, inputs = {"package": is_package(enhancer.place)}, {"content": enhancer.fingerprint}
     said = {**enhancer.spec.metadata, GIVEN: given}
@@ -89,7 +83,7 @@ def keep_source_model(beside: Path, job: Job) -> None:
 
 def _as_it_stands(run: Path, name: str) -> Stage:
     """A stage that is finished, whatever it was made from."""
-    manifest = _manifest(run / name)
+    manifest = manifest_of(run / name)
     return Stage(name, manifest["settings"], manifest["inputs"], nothing_to_do)
 
 

@@ -35,7 +35,7 @@ from shallow2deep.inputs.results import (
     map_path,
 )
 from shallow2deep.inputs.target import Plane, Target
-from shallow2deep.io.atomic import atomic_path, write_json
+from shallow2deep.io.atomic import atomic_path, write_bytes, write_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import foreground, is_exclusive
@@ -238,5 +238,4 @@ def _save_places(path: Path, places: list[_Place]) -> None:
 
 def _save_picture(path: Path, differing: np.ndarray) -> None:
     colours = (colormaps["magma"](differing * 2)[..., :3] * 255).astype(np.uint8)
-    with atomic_path(path) as temporary:
-        iio.imwrite(temporary, colours, extension=".png")
+    write_bytes(path, iio.imwrite("<bytes>", colours, extension=".png"))

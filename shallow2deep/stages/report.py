@@ -16,7 +16,7 @@ from shallow2deep.evaluation.pictures import STROKE_COLOURS, save_panel
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
-from shallow2deep.runs.engine import MINUTES, Stage, after
+from shallow2deep.runs.engine import Stage, after, minutes_of
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, dump_yaml
 from shallow2deep.stages.prediction import CHOICE, PLACES, PREDICTION, disagreement_path
@@ -89,7 +89,7 @@ def _strokes_text(choice: dict[str, Any], config: AdaptConfig) -> str:
 
 
 def _scores(run: Path, names: list[str], choice: dict[str, Any]) -> Table:
-    minutes = read_json(run / MINUTES) if (run / MINUTES).is_file() else {}
+    minutes = minutes_of(run)
     dense = choice.get("dice_on_labels")
     columns = ["result", "right", "95 % interval", "gain over forest", "its interval"]
     columns += ["consistency", "minutes", "CPU minutes", *(["Dice on labels"] if dense else [])]

@@ -1,13 +1,15 @@
 """What changes on the disk while a run is interrupted is noticed, told and made again."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny import Data, artifacts
 
-from shallow2deep import enhancer_train
+from shallow2deep import adapt, enhancer_train
+from shallow2deep.errors import InputError
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.training import loop
 
@@ -64,3 +66,33 @@ def test_flipped_bits(
         enhancer_train(config, run)
         assert "step_000000008.pt is damaged" in caplog.text
     assert artifacts(run) == artifacts(source_run)
+
+
+def test_an_input_that_changes_while_a_stage_works_is_noticed(
+    data: Data, source_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it is put back: what was made from it in between does not stay."""
+    from shallow2deep.stages import target_forest
+
+    own = Data(Path(shutil.copytree(data.folder, tmp_path / "data")))
+    raw = own.folder / "target2_raw.png"
+    before, grown = raw.read_bytes(), target_forest.grown
+
+    def meddle(*arguments: object) -> object:
+        raw.write_bytes((own.folder / "target3_raw.png").read_bytes())
+        forest = grown(*arguments)  # type: ignore[arg-type]
+        raw.write_bytes(before)
+        return forest
+
+    config, run = own.target(source_run), tmp_path / "run"
+    monkeypatch.setattr(target_forest, "grown", meddle)
+    with pytest.raises(
+        InputError, match=r"target2_raw.png has changed while the stage target_forest read it"
+    ):
+        adapt(config, run)
+    assert not (run / "target_forest").exists()
+    monkeypatch.undo()
+    adapt(config, run)
+    expected = adapt(data.target(source_run), tmp_path / "other").parent
+    for path in (expected / "target_forest").glob("*.h5"):
+        assert (run / "target_forest" / path.name).read_bytes() == path.read_bytes()
