@@ -259,8 +259,8 @@ def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
     if changed := known.changed():
         shutil.rmtree(folder)  # what it holds may be of either content
         raise InputError(
-            f"{changed} has changed while the stage {stage.name} read it, so its results were removed; run the "
-            "same command again"
+            f"{changed} has changed while the stage {stage.name} read it, so its results were removed; run "
+            "the same command again"
         )
     _tell_metadata(folder, stage.metadata)
     sweep(folder, alone=True)
