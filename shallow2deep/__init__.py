@@ -32,6 +32,8 @@ _HOMES = {
     "Moments": "inference.moments",
     "Predictor": "inference.predictor",
     "predict_blocks": "inference.block_loop",
+    "show": "evaluation.pictures",
+    "Picture": "evaluation.pictures",
     "predict_probabilities": "inference.forest_maps",
     "train_forest": "training.from_strokes",
     "load_enhancer": "inputs.models",
@@ -78,6 +80,8 @@ if TYPE_CHECKING:
     from shallow2deep.errors import SettingsError as SettingsError
     from shallow2deep.errors import Shallow2DeepError as Shallow2DeepError
     from shallow2deep.errors import TooLittleMemoryError as TooLittleMemoryError
+    from shallow2deep.evaluation.pictures import Picture as Picture
+    from shallow2deep.evaluation.pictures import show as show
     from shallow2deep.features import FeatureSpec as FeatureSpec
     from shallow2deep.features import compute_features as compute_features
     from shallow2deep.forests import Forest as Forest

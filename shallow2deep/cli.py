@@ -350,11 +350,12 @@ def ilp_predict(
     raw: Annotated[
         list[str] | None, typer.Option(help="other data to predict, in place of the project's own")
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "cpu",
 ) -> None:
     """Predict with the forest that was trained in ilastik, without ilastik."""
     from shallow2deep.commands.project import predict_project
 
-    for path in predict_project(project, out, raw or ()):
+    for path in predict_project(project, out, raw or (), device=device):
         typer.echo(path)
 
 

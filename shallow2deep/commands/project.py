@@ -15,6 +15,7 @@ from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import Project, lane_frames, open_project
 from shallow2deep.io.map_files import write_probabilities
 from shallow2deep.io.volumes import Volume, check_finite, members
+from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import of_foreground
 from shallow2deep.progress import progress_bar
 from shallow2deep.runs.parallel import threads_each
@@ -51,7 +52,7 @@ def _label_name(project: Project, number: int) -> str:
 
 
 def predict_project(
-    path: str | Path, out: str | Path, raw: Sequence[str] = (), engine: str = "numba"
+    path: str | Path, out: str | Path, raw: Sequence[str] = (), engine: str = "numba", device: str = "cpu"
 ) -> list[Path]:
     """Predicts with the forest that was trained in ilastik, as ilastik does.
 
@@ -59,6 +60,7 @@ def predict_project(
         path: the project.
         out: a folder, which gets a .h5 file for each of the project's data sets and time points.
         raw: other data to predict, like those of the project, in place of its own.
+        engine, device: what computes, and where; a GPU's values differ from ilastik's by rounding.
 
     Returns:
         The files written: float32 `(labels, [z,] y, x)` each.
@@ -66,7 +68,7 @@ def predict_project(
     Raises:
         InputError: a project or data that cannot be used, before any work.
     """
-    project, out = open_project(path), Path(out)
+    project, out, where = open_project(path), Path(out), str(choose_device(device))
     if out.suffix.lower() in ENDINGS or out.is_file():
         raise InputError(f"{out}: maps are written into a folder; give the name of one")
     if not project.has_forest:
@@ -81,7 +83,7 @@ def predict_project(
     with writing(targets):
         for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
             forest = forests[spec_of(project, volume)]
-            p = predict_probabilities(forest, volume.read(), engine=engine, threads=threads_each(-1))
+            p = predict_probabilities(forest, volume.read(), where, engine, threads_each(-1))
             write_probabilities(target, p, of_foreground(forest.classes), volume.voxel_size)
     return targets
 

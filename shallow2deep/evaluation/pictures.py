@@ -1,6 +1,7 @@
 """Pictures for people: one row per image, one column per step of the way."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from shallow2deep.io.atomic import atomic_path
+from shallow2deep.io.atomic import atomic_path, write_bytes
 
 STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
 
@@ -22,6 +23,48 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
             from 0 to 1.
         captions: text at the left of each row.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        _panel(rows, captions).savefig(temporary, dpi=130, metadata={"Software": None})
+    return path
+
+
+class Picture:
+    """A picture that notebooks show, and that can be saved."""
+
+    def __init__(self, png: bytes):
+        self.png = png
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def save(self, path: str | Path) -> None:
+        """Writes it as a PNG."""
+        write_bytes(path, self.png)
+
+
+def show(
+    raw: np.ndarray, strokes: np.ndarray | None = None, probabilities: np.ndarray | None = None
+) -> Picture:
+    """Raw, what was painted on it, and maps, side by side, for notebooks.
+
+    Args:
+        raw: `(y, x)`, or `(C, y, x)`, of which the mean is shown.
+        strokes: integers `(y, x)`: 0 unlabelled, or the number of a class.
+        probabilities: `(y, x)`, or `(K, y, x)`, in 0..1.
+    """
+    row = {"raw": raw.mean(0) if raw.ndim == 3 else raw}
+    if strokes is not None:
+        row["strokes"] = strokes
+    if probabilities is not None:
+        maps = probabilities[None] if probabilities.ndim == 2 else probabilities
+        row |= {f"map {n}": p for n, p in enumerate(maps)}
+    out = BytesIO()
+    _panel([row], ()).savefig(out, format="png", dpi=130, metadata={"Software": None})
+    return Picture(out.getvalue())
+
+
+def _panel(rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str]) -> Figure:
     titles = list(dict.fromkeys(title for row in rows for title in row))
     if "strokes" in titles:  # beside raw, also where the first row has none
         titles.insert(1, titles.pop(titles.index("strokes")))
@@ -38,10 +81,7 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
         axis.set_title(title, fontsize=10)
     for axis, caption in zip(axes[:, 0], captions, strict=False):
         axis.set_ylabel(caption, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        fig.savefig(temporary, dpi=130, metadata={"Software": None})
-    return path
+    return fig
 
 
 def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:

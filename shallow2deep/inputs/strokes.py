@@ -83,7 +83,9 @@ def open_strokes(
     mapping = data.stroke_classes or {n: n for n in range(1, len(classes) + 1)}
     _check_mapping(mapping, classes)
     found = [
-        Strokes.none(raw.spatial_shape) if image is None else _checked(image, raw, mapping, known or Known())
+        Strokes.none(raw.spatial_shape)
+        if image is None
+        else _checked(image, raw, mapping, classes, known or Known())
         for image, raw in zip(_images_on(data, ndim, raws), raws, strict=True)
     ]
     check_classes(found, classes)
@@ -122,7 +124,9 @@ def _check_mapping(mapping: Mapping[int, int], classes: Sequence[str]) -> None:
             )
 
 
-def _checked(image: Volume, raw: Volume, mapping: Mapping[int, int], known: Known) -> Strokes:
+def _checked(
+    image: Volume, raw: Volume, mapping: Mapping[int, int], classes: Sequence[str], known: Known
+) -> Strokes:
     """The strokes in an image, which has the shape of its raw image and no value without a class."""
     if image.spatial_shape != raw.spatial_shape:
         raise InputError(
@@ -135,8 +139,9 @@ def _checked(image: Volume, raw: Volume, mapping: Mapping[int, int], known: Know
     present = [value for value in facts.counts if value != 0]
     if unknown := [value for value in present if value not in mapping]:
         raise InputError(
-            f"{image.name}: the values {_few(present)} occur, of which {_few(unknown)} have no class; map "
-            "each value to the number of its class in stroke_classes, e.g. {1: 1, 2: 2}"
+            f"{image.name}: the values {_few(present)} occur, of which {_few(unknown)} have no class; there "
+            f"are {', '.join(classes)}: name more of them, such as classes: [{_named(classes, unknown)}], or "
+            "map each value to the number of its class in stroke_classes, e.g. {1: 1, 2: 2}"
         )
     counts: dict[int, int] = {}
     for value in present:
@@ -153,6 +158,12 @@ def _class_numbers(image: Volume, mapping: Mapping[int, int]) -> np.ndarray:
     for value, number in mapping.items():
         numbers[values == value] = number
     return numbers
+
+
+def _named(classes: Sequence[str], unknown: Sequence[float]) -> str:
+    """The classes, and as many more as the unknown values could be the numbers of."""
+    numbers = range(len(classes) + 1, int(min(max(unknown), len(classes) + 8)) + 1)
+    return ", ".join([*classes, *(f"class {number}" for number in numbers)])
 
 
 def _few(values: Sequence[object]) -> str:

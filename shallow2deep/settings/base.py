@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from shallow2deep.errors import SettingsError
 
+_LISTED = 5  # problems that are told at once
+
 ASIDE: Any = {"decides": False}
 """Marks a field (`json_schema_extra=ASIDE`) that does not change what the stage with these settings makes."""
 
@@ -105,18 +107,20 @@ def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
     """`values` as settings.
 
     Raises:
-        SettingsError: naming the first wrong key, what came, and what to do.
+        SettingsError: naming each wrong key, what came, and what to do.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the settings"
-        if first["type"] == "extra_forbidden":
-            raise SettingsError(
-                f'{origin}: unknown setting "{where}"; {_nearest(model, first["loc"])}'
-            ) from None
-        if first["type"] == "missing":
-            raise SettingsError(f'{origin}: the setting "{where}" is missing; state it') from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{origin}: {where}: {message}{_what_came(first['input'])}") from None
+        found = [_problem(model, one) for one in error.errors()]
+        rest = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise SettingsError(f"{origin}: {'; '.join(found[:_LISTED])}{rest}") from None
+
+
+def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"])) or "the settings"
+    if error["type"] == "extra_forbidden":
+        return f'unknown setting "{where}"; {_nearest(model, error["loc"])}'
+    if error["type"] == "missing":
+        return f'the setting "{where}" is missing; state it'
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}{_what_came(error['input'])}"

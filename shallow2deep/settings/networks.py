@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shallow2deep.settings.base import ASIDE, FLAGS, Fraction, Positive, Settings, different, rising
+from shallow2deep.settings.base import ASIDE, FLAG, FLAGS, Fraction, Positive, Settings, different, rising
 
 
 class NetworkSettings(Settings):
@@ -84,7 +84,11 @@ class EnhancedSettings(Settings):
         description="the classes that are enhanced, the others keep the forest's maps; must be said where an "
         "enhancer of one structure meets several classes and bears the name of none",
     )
-    device: str = Field("auto", json_schema_extra=ASIDE)
+    device: str = Field(
+        "auto",
+        description="where forests and enhancer are applied: auto, cpu, cuda …",
+        json_schema_extra={**ASIDE, **FLAG},
+    )
 
 
 Variant = Literal["plain", "consistency", "rectification", "both"]

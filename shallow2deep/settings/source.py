@@ -35,17 +35,29 @@ class EnhancerTrainConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.ndim == 3:
+            raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
         trained = {"enhancer": self.enhancer, "source_net": self.source_net}
         cuts = {f"{name}.patch": net.patch for name, net in trained.items() if net is not None}
         patches = {"forests.patch": self.forests.patch, "probabilities.patch": self.probabilities.patch}
-        for name, patch in (patches | cuts).items():
-            if len(patch) != self.ndim:
-                raise ValueError(f"{name} has {len(patch)} axes but ndim is {self.ndim}")
-        for name, cut in cuts.items():
-            if any(a > b for a, b in zip(cut, self.probabilities.patch, strict=True)):
-                raise ValueError(f"{name} is larger than probabilities.patch, from which it is cut")
-        if self.ndim == 3:
-            raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
+        problems = [
+            f"{name} has {len(patch)} axes but ndim is {self.ndim}"
+            for name, patch in (patches | cuts).items()
+            if len(patch) != self.ndim
+        ]
+        problems += [
+            f"{name} is larger than probabilities.patch, from which it is cut"
+            for name, cut in cuts.items()
+            if any(a > b for a, b in zip(cut, self.probabilities.patch, strict=False))
+        ]
+        fewest = min(self.forests.count, self.forests.validation_count)
+        if self.probabilities.forests_per_patch > fewest:
+            problems.append(
+                f"probabilities.forests_per_patch is {self.probabilities.forests_per_patch}, but there are "
+                f"{self.forests.count} forests and {self.forests.validation_count} for validation; lower it"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

@@ -30,11 +30,6 @@ _CREATED = "created"  # the first piece of work
 
 def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage) -> Stage:
     settings = config.probabilities
-    if settings.forests_per_patch > min(config.forests.count, config.forests.validation_count):
-        raise SettingsError(
-            f"probabilities.forests_per_patch is {settings.forests_per_patch}, but there are "
-            f"{config.forests.count} forests and {config.forests.validation_count} for validation; lower it"
-        )
     _check_size(settings, len(source.classes))
     deciding = {"seed": config.seed, "with_raw": config.source_net is not None, **settings.deciding()}
     inputs = source.fingerprints | after(forests)

@@ -129,3 +129,13 @@ def test_a_background_that_was_never_drawn_is_refused(tmp_path: Path) -> None:
     raws = open_volumes(data.raw)
     with pytest.raises(InputError, match="nothing is drawn of ground, the first class"):
         open_strokes(data, 2, ("ground", "one", "two"), raws)
+
+
+def test_values_beyond_the_classes_name_the_line_to_add(tmp_path: Path) -> None:
+    drawn = np.zeros((20, 20), np.uint8)
+    drawn[2, 2:8], drawn[9, 2:8], drawn[15, 2:8] = 1, 2, 3
+    iio.imwrite(tmp_path / "a_raw.png", drawn * 9)
+    iio.imwrite(tmp_path / "a_strokes.png", drawn)
+    data = TargetData(raw=(f"{tmp_path}/a_raw.png",), strokes=(f"{tmp_path}/a_strokes.png",))
+    with pytest.raises(InputError, match=r"3 have no class.*classes: \[ground, cell, class 3\]"):
+        open_strokes(data, 2, ("ground", "cell"), open_volumes(data.raw))

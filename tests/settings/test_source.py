@@ -27,3 +27,17 @@ def test_settings_out_of_range(path: str, value: object, data: Data) -> None:
     )
     with pytest.raises(SettingsError):
         validated(EnhancerTrainConfig, values, "test")
+
+
+def test_all_problems_are_told_at_once(data: Data) -> None:
+    values = data.source_values(jobs=0, nmae="x", seed=-1)
+    with pytest.raises(SettingsError) as found:
+        validated(EnhancerTrainConfig, values, "test")
+    for words in ("jobs: a number of jobs", 'unknown setting "nmae"; did you mean "name"', "seed: "):
+        assert words in str(found.value)
+    values = data.source_values()
+    values["probabilities"] |= {"forests_per_patch": 9, "patch": [16, 16]}
+    with pytest.raises(
+        SettingsError, match=r"enhancer.patch is larger than .*; probabilities.forests_per_patch is 9"
+    ):
+        validated(EnhancerTrainConfig, values, "test")
