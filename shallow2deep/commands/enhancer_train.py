@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shallow2deep.inputs.results import ENHANCER
-from shallow2deep.inputs.source import open_sources
+from shallow2deep.inputs.source import fitted, open_sources
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.runs.engine import Stage
@@ -45,7 +45,7 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, config = Path(run), anchored(config)
+    run, config = Path(run), anchored(fitted(config))
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
     execute(run, "enhancer-train", config, source_stages(config, known), known)

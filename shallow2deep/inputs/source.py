@@ -1,5 +1,6 @@
 """The labelled images of a source, split into training and validation."""
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.settings import EnhancerTrainConfig, SourceData
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,35 @@ def open_sources(config: EnhancerTrainConfig, known: Known | None = None) -> Sou
         sizes.pop() if len(sizes) == 1 else None,
         tuple(dict.fromkeys(data.licence for data in config.sources)),
     )
+
+
+def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
+    """The same settings with patches no larger than the images allow, but for those that were set.
+
+    Raises:
+        InputError: raw images that cannot be used.
+    """
+    sides = []
+    for data in config.sources:
+        volumes = open_raw_volumes(data)
+        shapes = [i.spatial_shape for v in volumes for i in images_of(v, config.ndim, data.slices)]
+        halves = [max(shapes[0]) // 2] if len(shapes) == 1 else []  # one image is cut into two parts
+        sides += [min(shape) for shape in shapes] + halves
+    if "patch" in config.probabilities.model_fields_set:
+        sides += config.probabilities.patch
+    networks = [net for net in (config.enhancer, config.source_net) if net is not None]
+    step = max(net.network.stem * 2**net.network.depth for net in networks)
+    side = max(min(sides) // step * step, step)
+    changed = {
+        section: settings.model_copy(update={"patch": tuple(min(n, side) for n in settings.patch)})
+        for section in ("forests", "probabilities", "enhancer", "source_net")
+        if (settings := getattr(config, section)) is not None
+        and "patch" not in settings.model_fields_set
+        and max(settings.patch) > side
+    }
+    if changed:
+        log.info("%s: patches of %d pixels, as the smallest image allows", ", ".join(changed), side)
+    return config.model_copy(update=changed)
 
 
 def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None = None) -> list[Labelled]:

@@ -140,4 +140,5 @@ def dump_yaml(settings: Settings) -> str:
 
 def anchored(settings: C) -> C:
     """The same settings with absolute names of data: they are relative to where the program was called."""
-    return type(settings).model_validate(absolute_names(settings.model_dump(), Path.cwd()))
+    values = settings.model_dump(exclude_unset=True)  # what was not set stays so
+    return type(settings).model_validate(absolute_names(values, Path.cwd()))

@@ -39,6 +39,9 @@ class EnhancerTrainConfig(Settings):
             raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
         trained = {"enhancer": self.enhancer, "source_net": self.source_net}
         cuts = {f"{name}.patch": net.patch for name, net in trained.items() if net is not None}
+        set_by_hand = {
+            f"{name}.patch" for name, net in trained.items() if net and "patch" in net.model_fields_set
+        }
         patches = {"forests.patch": self.forests.patch, "probabilities.patch": self.probabilities.patch}
         problems = [
             f"{name} has {len(patch)} axes but ndim is {self.ndim}"
@@ -48,7 +51,8 @@ class EnhancerTrainConfig(Settings):
         problems += [
             f"{name} is larger than probabilities.patch, from which it is cut"
             for name, cut in cuts.items()
-            if any(a > b for a, b in zip(cut, self.probabilities.patch, strict=False))
+            if name in set_by_hand  # others are made to fit
+            and any(a > b for a, b in zip(cut, self.probabilities.patch, strict=False))
         ]
         fewest = min(self.forests.count, self.forests.validation_count)
         if self.probabilities.forests_per_patch > fewest:

@@ -48,6 +48,7 @@ from shallow2deep.settings import AdaptConfig
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
 _JUDGING = 5  # version of how results are judged; raised with every change
 _FAR = 0.05  # of held-out pixels
+COLUMNS = ("image", "z", "y", "x", "disagreement")  # of the list of places
 _PLACES = 20
 _VIEWS = 3  # on which consistency is measured
 
@@ -232,7 +233,7 @@ def _save_places(path: Path, places: list[_Place]) -> None:
     best = sorted(places, key=lambda p: (-p.disagreement, p.image, p.z, p.y, p.x))[:_PLACES]
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "z", "y", "x", "disagreement"])
+        writer.writerow(COLUMNS)
         writer.writerows([p.image, p.z, p.y, p.x, p.disagreement] for p in best)
 
 

@@ -7,19 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
-from shallow2deep.evaluation.pictures import STROKE_COLOURS, save_panel
+from shallow2deep.evaluation.pictures import STROKE_COLOURS, marked, save_panel
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
 from shallow2deep.runs.engine import Stage, after, minutes_of
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, dump_yaml
-from shallow2deep.stages.prediction import CHOICE, PLACES, PREDICTION, disagreement_path
+from shallow2deep.stages.prediction import CHOICE, COLUMNS, PLACES, PREDICTION, disagreement_path
 from shallow2deep.version import VERSION
 
 REPORT, PAGE, PANELS = "report", "report.html", "panels.png"
@@ -42,9 +43,9 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     choice = read_json(run / PREDICTION / CHOICE)
     names = made(run, candidates)
     with (run / PREDICTION / PLACES).open(newline="") as file:
-        columns, *places = csv.reader(file)
+        places = list(csv.DictReader(file))[:_ROWS]
     flat = not any(image.stacked for image in target.images)
-    shown = [name for name in columns if name != "z" or not flat]
+    shown = [name for name in COLUMNS if name != "z" or not flat]
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
         job.folder / PANELS,
@@ -54,6 +55,11 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     most = choice["most_disagreement"]
     worst = next(image for image in target.images if image.name == most["image"])
     where = f", z {most['z']}" if worst.stacked else ""
+    there = [
+        (n, int(row["y"]), int(row["x"]))
+        for n, row in enumerate(places, 1)
+        if (row["image"], int(row["z"])) == (worst.name, most["z"])
+    ]
     curves = {name: found for name in names if (found := _losses(run / name / "tensorboard"))}
     report = Report(
         title=f"Adaptation: {', '.join(config.classes[1:])}",
@@ -66,11 +72,11 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
         panels_note=f"The best, a median and the worst image by {_measure(target)}; right: the largest "
         "difference between any two results.",
         legend=list(zip(STROKE_COLOURS, (f"strokes of {name}" for name in config.classes), strict=False)),
-        place_columns=shown,
-        places=[[row[columns.index(name)] for name in shown] for row in places[:_ROWS]],
-        disagreement=disagreement_path(run / PREDICTION, worst).read_bytes(),
-        disagreement_note=f"Disagreement in {worst.name}{where}: dark, none; bright, most. The full "
-        f"list is in {PREDICTION}/{PLACES}.",
+        place_columns=["", *shown],
+        places=[[str(n), *(row[name] for name in shown)] for n, row in enumerate(places, 1)],
+        disagreement=marked(iio.imread(disagreement_path(run / PREDICTION, worst)), there),
+        disagreement_note=f"Disagreement in {worst.name}{where}: dark, none; bright, most; numbers are those "
+        f"of the table. The full list is in {PREDICTION}/{PLACES}.",
         curves=curves_picture(curves) if curves else None,
         made_with=_made_with(config, target),
         settings=dump_yaml(config),

@@ -1,13 +1,12 @@
 """A name is whole or not there, whatever happens while it is written."""
 
 import errno
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,22 +48,25 @@ def test_folders_are_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
-def _write_for_ever(path: Path) -> None:
-    while True:
-        for letter in "ab":
-            write_text(path, letter * 200_000)
+_FOR_EVER = """
+import sys
+from shallow2deep.io.atomic import write_text
+while True:
+    for letter in "ab":
+        write_text(sys.argv[1], letter * 200_000)
+        print(letter, flush=True)
+"""
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "a" * 200_000)
     for pause in (0.05, 0.08, 0.11, 0.14):
-        process = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(path,))
-        process.start()
-        time.sleep(0.5 + pause)
-        assert process.pid
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        with subprocess.Popen([sys.executable, "-c", _FOR_EVER, path], stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.read(2) == b"a\n"  # it writes
+            time.sleep(pause)
+            process.kill()
         assert path.read_text() in ("a" * 200_000, "b" * 200_000)
     write_text(path, "c")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
@@ -81,43 +83,42 @@ def test_two_writers_of_one_name_do_not_meet(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def _write_until_told(folder: Path, started: Any, go_on: Any) -> None:
-    with atomic_path(folder / "a.txt") as path:
-        path.write_text("from another process")
-        started.set()
-        go_on.wait(30)
+_UNTIL_TOLD = """
+import sys
+from shallow2deep.io.atomic import atomic_path
+with atomic_path(sys.argv[1] + "/a.txt") as path:
+    path.write_text("from another process")
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @pytest.fixture
-def another(tmp_path: Path) -> Iterator[tuple[Any, Any]]:
-    """A process that writes a.txt, and how it is told to go on."""
-    context = multiprocessing.get_context("spawn")
-    started, go_on = context.Event(), context.Event()
-    process = context.Process(target=_write_until_told, args=(tmp_path, started, go_on))
-    process.start()
-    started.wait(30)
-    yield process, go_on
-    process.kill()
+def another(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """A process that writes a.txt, and goes on when its input ends."""
+    command = [sys.executable, "-c", _UNTIL_TOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"begun\n"
+        yield process
+        process.kill()
 
 
-def test_what_a_living_process_writes_stays(another: tuple[Any, Any], tmp_path: Path) -> None:
-    process, go_on = another
+def test_what_a_living_process_writes_stays(another: subprocess.Popen, tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "own")
     write_text(tmp_path / "b.txt", "own")
-    go_on.set()
-    process.join()
-    assert process.exitcode == 0
+    another.communicate()
+    assert another.returncode == 0
     assert (tmp_path / "a.txt").read_text() == "from another process"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_write(
-    another: tuple[Any, Any], tmp_path: Path
+    another: subprocess.Popen, tmp_path: Path
 ) -> None:
-    process, _ = another
     assert list(tmp_path.glob(".*"))
-    process.kill()
-    process.join()
+    another.kill()
+    another.wait()
     write_text(tmp_path / "b.txt", "own")
     assert [p.name for p in tmp_path.iterdir()] == ["b.txt"]
 
