@@ -43,7 +43,7 @@ def marked(picture: np.ndarray, places: Sequence[tuple[int, int, int]]) -> bytes
     axis.imshow(picture, interpolation="nearest", aspect="auto")
     box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "#0b6e4f", "linewidth": 1}
     for number, y, x in places:
-        axis.text(x, y, str(number), ha="center", va="center", fontsize=9, color="#0b6e4f", bbox=box)
+        axis.text(x, y, str(number), ha="center", va="center", fontsize=15, color="#0b6e4f", bbox=box)
     out = BytesIO()
     fig.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
