@@ -135,7 +135,7 @@ def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
     side = max(min(sides) // step * step, step)
     changed = {
         section: settings.model_copy(update={"patch": tuple(min(n, side) for n in settings.patch)})
-        for section in ("forests", "probabilities", "enhancer", "source_net")
+        for section in ("probabilities", "enhancer", "source_net")
         if (settings := getattr(config, section)) is not None
         and "patch" not in settings.model_fields_set
         and max(settings.patch) > side

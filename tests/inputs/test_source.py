@@ -37,10 +37,11 @@ def test_slices_are_those_of_raw(data: Data, tmp_path: Path) -> None:
 
 def test_patches_that_were_not_set_fit_small_images(data: Data, tmp_path: Path) -> None:
     values = data.source_values()
-    for section in ("forests", "probabilities", "enhancer"):
+    for section in ("forests", "probabilities", "enhancer"):  # forests clip theirs to the image
         del values[section]["patch"]
     config = fitted(validated(EnhancerTrainConfig, values, "test"))
-    assert config.probabilities.patch == config.enhancer.patch == config.forests.patch == (96, 96)
+    assert config.probabilities.patch == config.enhancer.patch == (96, 96)
+    assert config.forests.patch == (256, 256)
     values["sources"][0] |= {
         "raw": f"{data.folder}/source0_raw.png",
         "labels": f"{data.folder}/source0_labels.png",
