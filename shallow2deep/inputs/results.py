@@ -127,10 +127,15 @@ def image_predictor(
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    kept = kept_classes(config, enhancer.spec)
-    applied = Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept)
+    applied = applied_enhancer(config, enhancer, device)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
+
+
+def applied_enhancer(config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device) -> Enhancer:
+    """An enhancer, as the settings apply it to the classes that it is for."""
+    kept = kept_classes(config, enhancer.spec)
+    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept)
 
 
 def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> ImagePredictor:

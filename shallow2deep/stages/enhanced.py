@@ -2,9 +2,7 @@
 
 from functools import partial
 
-from shallow2deep.inference.enhance import Enhancer
-from shallow2deep.inputs.models import kept_classes
-from shallow2deep.inputs.results import ENHANCED, FOREST, map_path, save_map
+from shallow2deep.inputs.results import ENHANCED, FOREST, applied_enhancer, map_path, save_map
 from shallow2deep.inputs.target import Target
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
@@ -21,16 +19,9 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, enhancer:
 
 def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     """The enhanced maps that are missing."""
-    enhancer = applied_enhancer(config, target)
+    enhancer = applied_enhancer(config, target.enhancer, choose_device(config.enhanced.device))
     for image in safely(target.images, "enhanced maps", job):
         if not map_path(job.folder, image).exists():
             maps, _ = read_map(map_path(job.run / FOREST, image))
             parts = (enhancer.enhance(part) for part in image.split(maps))
             save_map(job.folder, image, image.join(parts), enhancer.outputs(config.classes))
-
-
-def applied_enhancer(config: AdaptConfig, target: Target) -> Enhancer:
-    """The target's enhancer, as the settings apply it."""
-    opened, device = target.enhancer, choose_device(config.enhanced.device)
-    kept = kept_classes(config, opened.spec)
-    return Enhancer(opened.network, opened.spec.outputs, config.enhanced, device, kept)

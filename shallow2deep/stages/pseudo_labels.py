@@ -8,16 +8,23 @@ import numpy as np
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
 from shallow2deep.inference.forest_maps import predict_probabilities
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.results import ENHANCED, FOREST, SKIPPED, foreground_maps, map_path
+from shallow2deep.inputs.results import (
+    ENHANCED,
+    FOREST,
+    SKIPPED,
+    applied_enhancer,
+    foreground_maps,
+    map_path,
+)
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import write_json
 from shallow2deep.io.map_files import read_map
+from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import foreground
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig
-from shallow2deep.stages.enhanced import applied_enhancer
 from shallow2deep.stages.pools import Targets, fill_pool, pool_settings
 from shallow2deep.stages.target_forest import grown
 
@@ -48,7 +55,8 @@ def make_pseudo_labels(config: AdaptConfig, target: Target, job: Job) -> None:
 def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
     """The mean of several forests' enhanced maps under flips, and how far they agree."""
     assert config.segmentor is not None
-    confidence, enhancer = config.segmentor.confidence, applied_enhancer(config, target)
+    confidence, device = config.segmentor.confidence, choose_device(config.enhanced.device)
+    enhancer = applied_enhancer(config, target.enhancer, device)
     outputs, forest_maps = enhancer.outputs(config.classes), _consensus_maps(config, target, job)
 
     def targets(plane: Plane, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +92,7 @@ def _consensus_maps(
     count = config.segmentor.confidence.forests if target.has_strokes else 1
     others = [grown(config, target, number) for number in range(1, count)]
     predict = partial(predict_probabilities, engine=config.engine, threads=threads_each(config.jobs))
-    predict = partial(predict, device=str(applied_enhancer(config, target).device))
+    predict = partial(predict, device=str(choose_device(config.enhanced.device)))
     last: dict[str, list[np.ndarray]] = {}
 
     def of_volume(image: Image) -> list[np.ndarray]:
