@@ -3,6 +3,7 @@
 The commands take over where they can stop at a safe point.
 """
 
+import atexit
 import os
 import signal
 from types import FrameType
@@ -33,8 +34,15 @@ def _is_importing(frame: FrameType | None) -> bool:
     return False
 
 
+def _ignore_signals() -> None:
+    """The interpreter's last steps would give a signal its default: death by it, whatever the exit code."""
+    for name in _SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+
+
 for _name in _SIGNALS:
     signal.signal(_name, _end)
+atexit.register(_ignore_signals)  # the first one registered runs last
 
 
 def main() -> NoReturn:
