@@ -31,7 +31,7 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.stages.forests import growth, sample
+from shallow2deep.stages.forests import growth, sample, views
 
 ROUNDS = 5
 SAMPLES = 50_000
@@ -116,9 +116,10 @@ def growing(recipe: Path, count: int) -> tuple[float, float]:
     values = with_overrides(read_yaml(recipe), [f"forests.count={count}"])
     config = validated(EnhancerTrainConfig, values, str(recipe))
     source = open_sources(config)
+    view_of = {i: view for view in views(config, source.count, "training") for i in view.forests}
     ours = theirs = 0.0
     for index in range(count):
-        x, y = sample(HERE, index, "simulated_strokes", config, source)
+        x, y = sample(HERE, index, view_of[index], "simulated_strokes", config, source)
         grow = partial(fit_forest, x, y, source.spec, source.classes, **growth(index, config))
         ours += cpu_seconds(grow)
         theirs += cpu_seconds(partial(RandomForestClassifier(random_state=index, n_jobs=1).fit, x, y))

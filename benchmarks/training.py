@@ -12,15 +12,18 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import torch
+import zarr
 from common import machine, median_ratio, run_and_data, seconds
 
 from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
-from shallow2deep.settings import AugmentSettings, EnhancerSettings
+from shallow2deep.settings import EnhancerSettings
+from shallow2deep.stages.network_training import augmentation
 from shallow2deep.training.samples import TrainingSamples
 
 ROUNDS = 5
@@ -29,11 +32,22 @@ FORESTS = 8
 PATCH = (256, 256)
 
 
-def our_samples(run: Path) -> TrainingSamples:
-    pool = run / "probabilities" / "pool.zarr"
-    return TrainingSamples(
-        pool, "training", (Output(None),), "maps", PATCH, AugmentSettings(), 10**6, 0, "benchmark"
-    )
+class OurSamples:
+    """Crops of the pool, changed one by one."""
+
+    def __init__(self, run: Path):
+        pool = run / "probabilities" / "pool.zarr"
+        group: Any = zarr.open_group(pool, mode="r")["training"]
+        every = range(group["maps"].shape[0])
+        outputs = (Output(None),)
+        self._samples = TrainingSamples(
+            pool, "training", outputs, ("map",), every, PATCH, 10**6, 0, "benchmark"
+        )
+        self._change = augmentation(("map",), EnhancerSettings(), 0, "benchmark")
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs, targets = self._samples[index]
+        return self._change(inputs[None], targets[None], index)
 
 
 def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
@@ -57,7 +71,7 @@ def torch_em_samples(data: Path, folder: Path) -> torch.utils.data.Dataset:
 def feeding(run: Path, data: Path) -> dict[str, list[float]]:
     """Seconds a sample, round by round."""
     with tempfile.TemporaryDirectory() as folder:
-        sources = {"torch-em": torch_em_samples(data, Path(folder)), "ours": our_samples(run)}
+        sources = {"torch-em": torch_em_samples(data, Path(folder)), "ours": OurSamples(run)}
         times: dict[str, list[float]] = {name: [] for name in sources}
         for turn in range(ROUNDS + 1):
             for name, samples in sources.items():

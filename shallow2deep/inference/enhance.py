@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from shallow2deep.errors import InputError
+from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import EnhancedSettings
@@ -21,9 +23,11 @@ class Enhancer:
     """An enhancer's network, and how it is applied.
 
     Attributes:
-        network: gives logits, and has `step` and `halo` as `UNet` has.
+        network: gives logits, and has `step` and `halo` as `UNet` has. It takes one channel, a class's map,
+            or a second one, standardised raw.
         roles: what each of its outputs tells of the class whose map it is given.
         kept: numbers of the classes, from 1, whose maps stay the forest's.
+        sees_raw: whether the network takes raw, too.
     """
 
     network: nn.Module
@@ -31,6 +35,7 @@ class Enhancer:
     settings: EnhancedSettings = field(default_factory=EnhancedSettings)
     device: torch.device | str = "cpu"
     kept: frozenset[int] = frozenset()
+    sees_raw: bool = False
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
@@ -50,7 +55,7 @@ class Enhancer:
         """The network from one class's map to its outputs, block by block at scale 1."""
         return NetworkPredictor(self.network, self.roles, self.device)
 
-    def enhance(self, probabilities: np.ndarray) -> np.ndarray:
+    def enhance(self, probabilities: np.ndarray, raw: np.ndarray | None = None) -> np.ndarray:
         """Each class but the first through the enhancer, at several scales.
 
         Which scale fits is not known, as an enhancer has learned how large things are in pixels. A result
@@ -59,29 +64,49 @@ class Enhancer:
 
         Args:
             probabilities: float32 `(C, y, x)`, or `(C, z, y, x)`, which is enhanced plane by plane.
+            raw: `([z,] y, x)` where the network sees it; of several channels the mean is taken.
 
         Returns:
             float32 `(K, [z,] y, x)`, in the order of `outputs`.
+
+        Raises:
+            InputError: the network sees raw, and none was given.
         """
         if probabilities.ndim > 3:
-            planes = [self.enhance(probabilities[:, z]) for z in range(probabilities.shape[1])]
-            return np.stack(planes, 1)
+            depth = probabilities.shape[1]
+            raws = [None] * depth if raw is None else _grey(raw, 3)
+            return np.stack([self.enhance(probabilities[:, z], raws[z]) for z in range(depth)], 1)
+        beside = self._standardised(raw)
         maps = []
         for number, p in enumerate(probabilities[1:], 1):
             if number in self.kept:
                 maps.append(p[None])
                 continue
-            found = (self.enhance_at_scale(p, scale) for scale in self.settings.scales)
+            found = (self._at_scale(p, beside, scale) for scale in self.settings.scales)
             maps.append(weighed_mean(found, p))
         return np.concatenate(maps)
 
-    def enhance_at_scale(self, p: np.ndarray, scale: float) -> np.ndarray:
+    def enhance_at_scale(self, p: np.ndarray, scale: float, raw: np.ndarray | None = None) -> np.ndarray:
         """A class's map `(y, x)`, resized for the enhancer and back; `(roles, y, x)`, the foreground last."""
+        return self._at_scale(p, self._standardised(raw), scale)
+
+    def _standardised(self, raw: np.ndarray | None) -> np.ndarray | None:
+        """What the network sees beside a map, `(y, x)`; None if that is nothing."""
+        if not self.sees_raw:
+            return None
+        if raw is None:
+            raise InputError("this enhancer sees raw, but maps alone came; give raw with them")
+        grey = _grey(raw, 2)
+        return Moments.of(grey).standardised(grey)
+
+    def _at_scale(self, p: np.ndarray, beside: np.ndarray | None, scale: float) -> np.ndarray:
         scaled = tuple(max(1, round(n * scale)) for n in p.shape)
-        enhanced = predict_with_network(
-            self.network, _resized(p[None], scaled), self.settings.block, self.device
-        )
-        return _resized(enhanced, p.shape)[self._order]
+        channels = [_resized(p[None], scaled).clip(0, 1)]
+        if beside is not None:
+            channels.append(_resized(beside[None], scaled))
+        image = np.concatenate(channels)
+        enhanced = predict_with_network(self.network, image, self.settings.block, self.device)
+        return _resized(enhanced, p.shape).clip(0, 1)[self._order]
 
 
 def weighed_mean(found: Iterable[np.ndarray], p: np.ndarray) -> np.ndarray:
@@ -114,6 +139,9 @@ def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if p.shape[1:] == size:
         return p
     maps = torch.from_numpy(p.copy())[None]
-    return (
-        interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1).numpy()
-    )
+    return interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].numpy()
+
+
+def _grey(raw: np.ndarray, ndim: int) -> np.ndarray:
+    """Raw `([C,] *spatial)` without channels."""
+    return raw if raw.ndim == ndim else raw.mean(0)

@@ -199,5 +199,7 @@ def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, Mod
 def _check_kind(spec: ModelSpec, name: str | Path) -> None:
     if spec.kind != "enhancer":
         raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
-    if spec.in_channels != 1:
-        raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")
+    if spec.in_channels > 2:
+        raise InputError(
+            f"{name} takes {spec.in_channels} channels; an enhancer takes one map, or a map and raw"
+        )

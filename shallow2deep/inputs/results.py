@@ -135,7 +135,8 @@ def image_predictor(
 def applied_enhancer(config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device) -> Enhancer:
     """An enhancer, as the settings apply it to the classes that it is for."""
     kept = kept_classes(config, enhancer.spec)
-    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept)
+    sees_raw = enhancer.spec.in_channels == 2
+    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept, sees_raw)
 
 
 def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> ImagePredictor:
@@ -147,4 +148,4 @@ def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> I
 def _enhanced_map(
     to_map: Callable[[np.ndarray], np.ndarray], enhancer: Enhancer, raw: np.ndarray
 ) -> np.ndarray:
-    return enhancer.enhance(to_map(raw))
+    return enhancer.enhance(to_map(raw), raw)

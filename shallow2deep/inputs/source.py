@@ -3,12 +3,15 @@
 import logging
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
+from shallow2deep.forests.looks import Look
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
@@ -29,6 +32,7 @@ class Labelled:
 
     Attributes:
         raw_facts, label_facts: of all that is in `raw` and `labels`.
+        source: number of the source that it belongs to.
     """
 
     raw: Volume
@@ -36,15 +40,17 @@ class Labelled:
     instances: bool
     raw_facts: RawFacts
     label_facts: LabelFacts
+    source: int = 0
 
     @classmethod
-    def of(cls, raw: Volume, labels: Volume, instances: bool, known: Known) -> "Labelled":
+    def of(cls, raw: Volume, labels: Volume, instances: bool, known: Known, source: int = 0) -> "Labelled":
         """Raises InputError for raw with a value that is NaN or infinite."""
-        return cls(raw, labels, instances, RawFacts.of(raw, known), LabelFacts.of(labels, known))
+        return cls(raw, labels, instances, RawFacts.of(raw, known), LabelFacts.of(labels, known), source)
 
     def crop(self, window: Window, known: Known) -> "Labelled":
         """A window of both."""
-        return Labelled.of(self.raw.crop(window), self.labels.crop(window), self.instances, known)
+        raw, labels = self.raw.crop(window), self.labels.crop(window)
+        return Labelled.of(raw, labels, self.instances, known, self.source)
 
     def classes(self, window: Window | None = None) -> np.ndarray:
         """The number of each pixel's class, uint8 `(*spatial)`."""
@@ -55,14 +61,6 @@ class Labelled:
     def moments(self) -> Moments:
         """Of raw."""
         return self.raw_facts.moments
-
-    def noisy(self, window: Window, level: float, rng: np.random.Generator) -> np.ndarray:
-        """Raw with Gaussian noise of `level` deviations; raw as it is for level 0."""
-        raw = self.raw.read(window)
-        if level == 0:
-            return raw
-        noise = rng.standard_normal(raw.shape, np.float32)
-        return raw + np.float32(level * self.raw_facts.deviation) * noise
 
     @property
     def fingerprint(self) -> str:
@@ -79,6 +77,38 @@ class Source:
     spec: FeatureSpec
     voxel_size: tuple[float, ...] | None
     licences: tuple[str, ...]
+
+    def images(self, part: str, number: int) -> list[Labelled]:
+        """The "training" or "validation" images of a source."""
+        images: list[Labelled] = getattr(self, part)
+        return [image for image in images if image.source == number]
+
+    def seen(
+        self,
+        image: Labelled,
+        window: Window,
+        look: Look,
+        rng: np.random.Generator,
+        exposure: float = 0.0,
+    ) -> np.ndarray:
+        """A window of an image's raw in a look; see `Look.of`."""
+        low, high = self._spans[image.source]
+        return look.of(image.raw.read(window), (low, high), image.raw_facts.deviation, rng, exposure)
+
+    @cached_property
+    def _spans(self) -> list[tuple[float, float]]:
+        """Of each source, between which grey values nearly all of its pixels are."""
+        found = []
+        for number in range(self.count):
+            images = self.images("training", number)
+            low, _, high = Intensities.together([i.raw_facts.intensities for i in images]).channels[0]
+            found.append((low, high))
+        return found
+
+    @property
+    def count(self) -> int:
+        """Of sources."""
+        return max(image.source for image in self.training) + 1
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -100,8 +130,8 @@ def open_sources(config: EnhancerTrainConfig, known: Known | None = None) -> Sou
     training: list[Labelled] = []
     validation: list[Labelled] = []
     known = known or Known()
-    for data in config.sources:
-        images = open_source(data, config.ndim, len(config.classes), known)
+    for number, data in enumerate(config.sources):
+        images = open_source(data, config.ndim, len(config.classes), known, number)
         first, last = split(images, config.validation, config.probabilities.patch, known)
         training += first
         validation += last
@@ -145,8 +175,10 @@ def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
     return config.model_copy(update=changed)
 
 
-def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None = None) -> list[Labelled]:
-    """The labelled images of one source.
+def open_source(
+    data: SourceData, ndim: int, n_classes: int, known: Known | None = None, number: int = 0
+) -> list[Labelled]:
+    """The labelled images of one source, which has a number.
 
     Raises:
         InputError: anything that cannot be used, such as shapes that differ or values that are no class.
@@ -165,7 +197,7 @@ def open_source(data: SourceData, ndim: int, n_classes: int, known: Known | None
     instances = data.label_values == "instances"
     for raw, truth in zip(raws, labels, strict=True):
         _check_fit(raw, truth)
-    pairs = [Labelled.of(r, t, instances, known) for r, t in zip(raws, labels, strict=True)]
+    pairs = [Labelled.of(r, t, instances, known, number) for r, t in zip(raws, labels, strict=True)]
     present = set[int]().union(*(_checked_values(pair, n_classes) for pair in pairs))
     if len(present) < 2:
         raise InputError(
@@ -204,14 +236,16 @@ def split(
     """The last `share` of the images for validation; of a single image, the end of its longest axis.
 
     Raises:
-        InputError: an image, or a part of a single one, is smaller than a patch.
+        InputError: a part of a single image is smaller than a patch.
     """
-    for image in images:
-        if any(n < p for n, p in zip(image.raw.spatial_shape, patch, strict=True)):
-            raise InputError(
-                f"{image.raw.name} has shape {image.raw.spatial_shape}, smaller than the patch {patch}; "
-                "set probabilities.patch and enhancer.patch to fit the smallest image"
-            )
+    small = [i.raw for i in images if any(n < p for n, p in zip(i.raw.spatial_shape, patch, strict=True))]
+    if small:
+        log.info(
+            "%s%s smaller than the patch %s: mirrored where there is no more of it",
+            f"{small[0].name} has shape {small[0].spatial_shape}",
+            f", and {len(small) - 1} more are" if len(small) > 1 else "",
+            patch,
+        )
     if len(images) > 1:
         cut = min(len(images) - 1, max(1, math.floor(len(images) * (1 - share))))
         return images[:cut], images[cut:]

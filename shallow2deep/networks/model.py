@@ -28,7 +28,8 @@ class ModelSpec:
     """What a network takes and gives.
 
     Attributes:
-        kind: "enhancer" takes the probability map of one class; "source_net" takes raw, each image
+        kind: "enhancer" takes the probability map of one class, and as a second channel, if it has one, raw
+            as a source net does; "source_net" takes raw, each image
             shifted and scaled to mean 0 and deviation 1; "segmentor" takes raw, normalised by constants.
         outputs: what each output channel tells.
         features, strides, stem: see `UNet`.

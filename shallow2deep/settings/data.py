@@ -37,6 +37,7 @@ class SourceData(RawData):
     """Raw images with dense labels, matched in order."""
 
     labels: Names
+    name: str | None = Field(None, description="what leave_out calls it")
     label_axes: str | None = None
     label_values: Literal["instances", "classes"] = Field(
         "instances", description="instances: every value > 0 is the one foreground class; classes: 0, 1, 2 …"

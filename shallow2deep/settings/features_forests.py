@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from shallow2deep.settings.base import ASIDE, Fraction, Positive, Range, Settings
+from shallow2deep.settings.base import ASIDE, Fraction, Positive, Range, Settings, rising
 
 
 class FeatureSettings(Settings):
@@ -69,6 +69,18 @@ class ForestsSettings(Settings):
         (0.0,),
         min_length=1,
         description="noise added to raw, in deviations of the image; each forest sees one of these levels",
+    )
+    blur: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        (0.0,), min_length=1, description="Gaussian blur of raw, pixels; each forest sees one of these"
+    )
+    gamma: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0, description="spread of the logarithm of the power that each forest's raw is raised to"
+    )
+    zoom: Annotated[tuple[float, float], AfterValidator(rising)] = Field(
+        (1.0, 1.0), description="each forest sees raw resized by a factor between these"
+    )
+    exposure: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0, description="spread of gain and offset between the images that a forest is applied to"
     )
 
 

@@ -24,7 +24,8 @@ class AugmentSettings(Settings):
 
     elastic: Fraction = 0.5
     zoom: Annotated[tuple[float, float], AfterValidator(rising)] = (0.75, 1.33)
-    temperature: Fraction = Field(0.8, description="contrast and offset of the log-odds")
+    temperature: Fraction = Field(0.3, description="contrast and offset: of a map's log-odds, or of raw")
+    invert: Fraction = Field(0.0, description="raw turned to its negative")
     noise: Fraction = 0.4
     blur: Fraction = 0.3
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
@@ -66,6 +67,9 @@ class EnhancerSettings(TrainingSettings):
     """The enhancer."""
 
     boundary: bool = Field(False, description="a second output: the boundaries of the labelled instances")
+    raw: bool = Field(
+        False, description="it sees raw beside the map: better where raw looks alike, but not for ilastik"
+    )
 
 
 class EnhancedSettings(Settings):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from shallow2deep.settings.base import Classes, Engine, Jobs, Settings
+from shallow2deep.settings.base import Classes, Engine, Jobs, Settings, different
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
@@ -21,6 +21,9 @@ class EnhancerTrainConfig(Settings):
     sources: tuple[SourceData, ...] = Field(min_length=1)
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of each source's images, the last ones, that is held out for validation"
+    )
+    leave_out: Annotated[tuple[str, ...], AfterValidator(different)] = Field(
+        (), description="names of sources that forests learn on but networks do not: to judge by them"
     )
     features: FeatureSettings = FeatureSettings()
     forests: ForestsSettings = ForestsSettings()
@@ -60,6 +63,11 @@ class EnhancerTrainConfig(Settings):
                 f"probabilities.forests_per_patch is {self.probabilities.forests_per_patch}, but there are "
                 f"{self.forests.count} forests and {self.forests.validation_count} for validation; lower it"
             )
+        names = [source.name for source in self.sources]
+        if unknown := sorted(set(self.leave_out) - set(names)):
+            problems.append(f"leave_out names {', '.join(unknown)}, which no source is called")
+        if self.leave_out and set(self.leave_out) >= set(names):
+            problems.append("leave_out leaves no source to learn on")
         if problems:
             raise ValueError("; ".join(problems))
         return self

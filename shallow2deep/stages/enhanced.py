@@ -23,5 +23,7 @@ def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     for image in safely(target.images, "enhanced maps", job):
         if not map_path(job.folder, image).exists():
             maps, _ = read_map(map_path(job.run / FOREST, image))
-            parts = (enhancer.enhance(part) for part in image.split(maps))
+            raws = (part.read() if enhancer.sees_raw else None for part in image.parts)
+            pairs = zip(image.split(maps), raws, strict=True)
+            parts = (enhancer.enhance(p, raw) for p, raw in pairs)
             save_map(job.folder, image, image.join(parts), enhancer.outputs(config.classes))

@@ -6,9 +6,11 @@ from shallow2deep.outputs import BOUNDARY, Output
 from shallow2deep.runs.engine import Stage
 from shallow2deep.settings import EnhancerTrainConfig
 from shallow2deep.stages.network_training import pool_network_stage
+from shallow2deep.training.augment import Kind
 
 
 def enhancer_stage(config: EnhancerTrainConfig, source: Source, probabilities: Stage) -> Stage:
     """It tells of the class whose map it is given, whichever that is."""
     roles = (Output(None), Output(None, BOUNDARY)) if config.enhancer.boundary else (Output(None),)
-    return pool_network_stage(ENHANCER, "maps", roles, config.enhancer, config, source, probabilities)
+    inputs: tuple[Kind, ...] = ("map", "raw") if config.enhancer.raw else ("map",)
+    return pool_network_stage(ENHANCER, inputs, roles, config.enhancer, config, source, probabilities)

@@ -1,6 +1,8 @@
 """Stage *forests*: many forests, each trained on its own small sample of the source."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, fit_forest, predict_features
+from shallow2deep.forests.looks import Look
 from shallow2deep.forests.sampling import STAGED, STRATEGIES, Patch, plan_strategies
 from shallow2deep.forests.simulation import log_uniform
 from shallow2deep.inputs.source import Labelled, Source
@@ -30,6 +33,7 @@ def forests_stage(config: EnhancerTrainConfig, source: Source) -> Stage:
         "seed": config.seed,
         "engine": config.engine,
         "classes": config.classes,
+        "forests_per_patch": config.probabilities.forests_per_patch,
         **config.forests.deciding(),
         "features": source.spec.to_dict(),
     }
@@ -41,13 +45,15 @@ def grow_forests(config: EnhancerTrainConfig, source: Source, job: Job) -> None:
     """Grows those that are missing, in rounds: a staged forest goes on from one of the round before."""
     settings = config.forests
     slots = plan_strategies(settings)
+    both = [*views(config, source.count, "training"), *views(config, source.count, "validation")]
+    view_of = {index: view for view in both for index in view.forests}
     (job.folder / "unfinished").mkdir(exist_ok=True)
     total = settings.count + settings.validation_count
     for first in range(0, total, settings.stage_size):
         last = min(first + settings.stage_size, total)
         missing = [i for i in range(first, last) if not forest_path(job.folder, i).exists()]
         in_parallel(
-            lambda i: _grow(job.folder, i, slots[i % settings.stage_size], config, source),
+            lambda i: _grow(job.folder, i, view_of[i], slots[i % settings.stage_size], config, source),
             missing,
             config.jobs,
             f"forests {first + 1}-{last} of {total}",
@@ -59,15 +65,44 @@ def forest_path(folder: Path, index: int) -> Path:
     return folder / f"forest_{index:04d}.npz"
 
 
-def noise_level(config: EnhancerTrainConfig, index: int) -> float:
-    """The noise, in deviations, on the images that forest `index` learns from and is applied to."""
-    levels = config.forests.noise
-    return levels[int(generator(config.seed, "forest noise", index).integers(len(levels)))]
+@dataclass(frozen=True)
+class View:
+    """What a few forests have in common, those that are applied to the same patches.
+
+    Attributes:
+        number: of the view.
+        source: number of the source that they know.
+        look: how they see it.
+        forests: their numbers.
+    """
+
+    number: int
+    source: int
+    look: Look
+    forests: tuple[int, ...]
 
 
-def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source) -> None:
+def views(config: EnhancerTrainConfig, n_sources: int, part: str) -> list[View]:
+    """Those of the forests for "training", or for "validation"; sources take turns."""
+    settings = config.forests
+    ranges = {
+        "training": range(settings.count),
+        "validation": range(settings.count, settings.count + settings.validation_count),
+    }
+    indices = ranges[part]
+    count = max(1, len(indices) // config.probabilities.forests_per_patch)
+    return [View(n, n % n_sources, _look(config, part, n), tuple(indices[n::count])) for n in range(count)]
+
+
+def _look(config: EnhancerTrainConfig, part: str, number: int) -> Look:
+    return Look.drawn(config.forests, generator(config.seed, f"{part} look", number))
+
+
+def _grow(
+    folder: Path, index: int, view: View, strategy: str, config: EnhancerTrainConfig, source: Source
+) -> None:
     """Trains and saves forest `index`; its points too if a later staged forest goes on from them."""
-    x, y = sample(folder, index, strategy, config, source)
+    x, y = sample(folder, index, view, strategy, config, source)
     forest = fit_forest(
         x,
         y,
@@ -76,7 +111,8 @@ def _grow(folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, 
         **growth(index, config),
         record={
             "strategy": strategy,
-            "noise": noise_level(config, index),
+            "source": view.source,
+            "look": asdict(view.look),
             "samples": len(y),
             "seed": config.seed,
             "index": index,
@@ -106,7 +142,7 @@ def _points_path(folder: Path, index: int) -> Path:
 
 
 def sample(
-    folder: Path, index: int, strategy: str, config: EnhancerTrainConfig, source: Source
+    folder: Path, index: int, view: View, strategy: str, config: EnhancerTrainConfig, source: Source
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features `(n, F)` and class numbers `(n,)` of the pixels that forest `index` is trained on."""
     settings = config.forests
@@ -116,8 +152,9 @@ def sample(
     for attempt in range(_TRIES):
         rng = generator(config.seed, "forest sample", index, attempt)
         raws, strokes = [], []
-        for image, window in _regions(source.training, name, settings, rng):
-            raw, classes = image.noisy(window, noise_level(config, index), rng), image.classes(window)
+        for image, window in _regions(source.images("training", view.source), name, view, settings, rng):
+            raw = source.seen(image, window, view.look, rng)
+            classes = view.look.zoomed(image.classes(window), 0)
             probabilities = None
             if staged:
                 forest = Forest.load(forest_path(folder, earlier))
@@ -141,7 +178,7 @@ def sample(
 
 
 def _regions(
-    images: list[Labelled], strategy: str, settings: ForestsSettings, rng: np.random.Generator
+    images: list[Labelled], strategy: str, view: View, settings: ForestsSettings, rng: np.random.Generator
 ) -> Iterator[tuple[Labelled, Window]]:
     """Where a strategy works: strokes on views of a few images, all others on one patch."""
     strokes = strategy == "simulated_strokes"
@@ -150,7 +187,12 @@ def _regions(
     for choice in rng.choice(len(images), count, replace=False):
         shape = images[choice].raw.spatial_shape
         size = (settings.strokes.view,) * len(shape) if strokes else settings.patch
-        yield images[choice], random_window(shape, size, rng)
+        yield images[choice], random_window(shape, before_zoom(size, view.look), rng)
+
+
+def before_zoom(size: tuple[int, ...], look: Look) -> tuple[int, ...]:
+    """So many pixels become at least `size` in a look."""
+    return tuple(math.ceil(n / look.zoom) for n in size)
 
 
 def random_window(shape: tuple[int, ...], size: tuple[int, ...], rng: np.random.Generator) -> Window:

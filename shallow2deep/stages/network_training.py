@@ -1,11 +1,12 @@
 """What stages that train a network share: one from the source's pool, and any network of a spec."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.source import Source
@@ -16,7 +17,9 @@ from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.seeding import integer_seed
-from shallow2deep.settings import EnhancerTrainConfig, TrainingSettings
+from shallow2deep.settings import EnhancerTrainConfig, OptimisationSettings, TrainingSettings
+from shallow2deep.stages.forests import views
+from shallow2deep.training.augment import Kind, augment
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
@@ -42,6 +45,36 @@ def require_whole_steps(setting: str, patch: Sequence[int], spec: ModelSpec) -> 
         )
 
 
+def augmentation(
+    inputs: Sequence[Kind], settings: OptimisationSettings, seed: int, stage: str
+) -> Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]:
+    """What `train` does to batches: as the settings say, and by the seed, the stage and the step alone."""
+
+    def change(images: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        random = torch.Generator(images.device).manual_seed(integer_seed(seed, f"{stage} change", step))
+        return augment(images, targets, inputs, settings.augment, random)
+
+    return change
+
+
+def _used_patches(config: EnhancerTrainConfig, part: str) -> list[int]:
+    """The numbers of the patches whose source is not left out.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    found, settings = views(config, len(config.sources), part), config.probabilities
+    count = settings.patches if part == "training" else settings.validation_patches
+    left_out = {n for n, data in enumerate(config.sources) if data.name in config.leave_out}
+    used = [i for i in range(count) if found[i % len(found)].source not in left_out]
+    if not used:
+        raise SettingsError(
+            f"without {', '.join(config.leave_out)} there are no {part} patches; have more of them, or more "
+            "forests"
+        )
+    return used
+
+
 def versions() -> dict[str, str]:
     """Of what decides on a network's weights, for records."""
     return {"shallow2deep": VERSION, "torch": torch.__version__, "python": platform.python_version()}
@@ -49,7 +82,7 @@ def versions() -> dict[str, str]:
 
 def pool_network_stage(
     name: str,
-    inputs: str,
+    inputs: tuple[Kind, ...],
     roles: tuple[Output, ...],
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
@@ -59,20 +92,33 @@ def pool_network_stage(
     """Trains a network on the pool of the stage *probabilities*.
 
     Args:
-        inputs: what of the pool it sees: "maps" or "raw".
+        inputs: what of the pool it sees.
         roles: what its outputs tell.
     """
-    spec = ModelSpec.of(name, roles, settings.network, config.ndim, voxel_size=source.voxel_size)
+    spec = ModelSpec.of(
+        name,
+        roles,
+        settings.network,
+        config.ndim,
+        in_channels=len(inputs),
+        voxel_size=source.voxel_size,
+    )
     require_whole_steps(f"{name}.patch", settings.patch, spec)
-    deciding = {"seed": config.seed, "voxel_size": source.voxel_size, **settings.deciding()}
-    metadata = {"name": config.name, "data_licences": list(source.licences)}
+    deciding = {
+        "seed": config.seed,
+        "voxel_size": source.voxel_size,
+        "leave_out": sorted(config.leave_out),
+        **settings.deciding(),
+    }
+    licences = [data.licence for data in config.sources if data.name not in config.leave_out]
+    metadata = {"name": config.name, "data_licences": list(dict.fromkeys(licences))}
     work = partial(train_on_pool, spec, inputs, settings, config, source.spec.to_dict())
     return Stage(name, deciding, after(probabilities), work, metadata)
 
 
 def train_on_pool(
     spec: ModelSpec,
-    inputs: str,
+    inputs: tuple[Kind, ...],
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
     features: dict[str, Any],
@@ -81,20 +127,22 @@ def train_on_pool(
     """Trains and saves the network of `spec`."""
     network = built(spec, config.seed, spec.kind)
     pool = job.run / "probabilities" / "pool.zarr"
-    training = TrainingSamples(
+    training, validation = (_used_patches(config, part) for part in ("training", "validation"))
+    samples = TrainingSamples(
         pool,
         "training",
         spec.outputs,
         inputs,
+        training,
         settings.patch,
-        settings.augment,
         settings.steps * settings.batch,
         config.seed,
         spec.kind,
     )
-    validation = ValidationSamples(pool, "validation", spec.outputs, inputs, spec.step)
+    unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(LOSSES[settings.loss])
-    result = train(network, training, validation, settings, job.folder, spec.outputs, objective, job)
+    change = augmentation(inputs, settings, config.seed, spec.kind)
+    result = train(network, samples, unchanged, settings, job.folder, spec.outputs, objective, job, change)
     record = {
         "classes": list(config.classes),
         "features": features,

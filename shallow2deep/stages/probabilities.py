@@ -14,6 +14,8 @@ from shallow2deep.blocks import Window
 from shallow2deep.errors import SettingsError
 from shallow2deep.features import compute_features
 from shallow2deep.forests import Forest, predict_features
+from shallow2deep.forests.looks import Look
+from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.source import Labelled, Source
 from shallow2deep.io.atomic import room_for, sha256, sync, sync_folder
 from shallow2deep.runs.done import DoneLog
@@ -22,7 +24,7 @@ from shallow2deep.runs.job import Job
 from shallow2deep.runs.parallel import in_parallel
 from shallow2deep.seeding import generator
 from shallow2deep.settings import EnhancerTrainConfig, ProbabilitiesSettings
-from shallow2deep.stages.forests import forest_path, noise_level, random_window
+from shallow2deep.stages.forests import View, before_zoom, forest_path, random_window, views
 
 _TRIES = 20
 _CREATED = "created"  # the first piece of work
@@ -31,26 +33,20 @@ _CREATED = "created"  # the first piece of work
 def probabilities_stage(config: EnhancerTrainConfig, source: Source, forests: Stage) -> Stage:
     settings = config.probabilities
     _check_size(settings, len(source.classes))
-    deciding = {"seed": config.seed, "with_raw": config.source_net is not None, **settings.deciding()}
+    deciding = {"seed": config.seed, **settings.deciding()}
     inputs = source.fingerprints | after(forests)
     return Stage("probabilities", deciding, inputs, partial(make_pool, config, source))
 
 
 def make_pool(config: EnhancerTrainConfig, source: Source, job: Job) -> None:
-    """Fills `pool.zarr` with patches of maps, labels and, if a source net is to be trained, raw."""
+    """Fills `pool.zarr` with patches of maps, labels and raw."""
     settings = config.probabilities
-    with_raw = config.source_net is not None
     done = DoneLog(job.folder / "unfinished" / "done.txt", partial(_checksum, job.folder / "pool.zarr"))
-    pool = _create(job.folder, done, settings, len(source.classes), with_raw)
-    first, last = config.forests.count, config.forests.count + config.forests.validation_count
-    for part, images, numbers, count in (
-        ("training", source.training, range(first), settings.patches),
-        ("validation", source.validation, range(first, last), settings.validation_patches),
-    ):
-        forests = [
-            (Forest.load(forest_path(job.run / "forests", i)), noise_level(config, i)) for i in numbers
-        ]
-        fill = partial(_fill_patch, config, source, job.folder, done, part, pool[part], images, forests)
+    pool = _create(job.folder, done, settings, len(source.classes))
+    for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
+        found = views(config, source.count, part)
+        forests = {i: Forest.load(forest_path(job.run / "forests", i)) for v in found for i in v.forests}
+        fill = partial(_fill_patch, config, source, job.folder, done, part, pool[part], found, forests)
         missing = [i for i in range(count) if f"{part} {i}" not in done]
         in_parallel(fill, missing, config.jobs, f"{part} maps", job)
 
@@ -62,21 +58,21 @@ def _fill_patch(
     done: DoneLog,
     part: str,
     arrays: Any,
-    images: list[Labelled],
-    forests: list[tuple[Forest, float]],
+    found: list[View],
+    forests: dict[int, Forest],
     index: int,
 ) -> None:
-    """A random patch of a random image, by random forests."""
-    settings = config.probabilities
+    """A random patch of a random image, by forests of one view; patches take turns in the views."""
+    settings, view = config.probabilities, found[index % len(found)]
     rng = generator(config.seed, f"{part} patch", index)
-    image, window = _choose(images, settings, index, rng)
-    chosen = rng.choice(len(forests), settings.forests_per_patch, replace=False)
+    image, window = _choose(source.images(part, view.source), view, settings, index, rng)
+    chosen = rng.choice(view.forests, settings.forests_per_patch, replace=False)
     size = sum(array.nbytes // array.shape[0] for _, array in arrays.arrays())
     with room_for(folder / "pool.zarr", size):
-        _fill_maps(arrays, index, image, window, [forests[i] for i in chosen], source, config.engine, rng)
-        _fill_targets(arrays, index, image, window, len(source.classes))
-        if "raw" in arrays:
-            arrays["raw"][index] = image.moments.standardised(image.raw.read(window))
+        own = [forests[i] for i in chosen]
+        raw = _fill_maps(arrays, index, image, window, view, own, source, config, rng)
+        _fill_targets(arrays, index, image, window, view.look, len(source.classes))
+        arrays["raw"][index] = _fitted(raw, settings.patch)
         for chunk in _chunks(folder / "pool.zarr" / part, index):
             sync(chunk)
             sync_folder(chunk.parent)
@@ -85,7 +81,7 @@ def _fill_patch(
 
 def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
     pixels = int(np.prod(settings.patch)) * (settings.patches + settings.validation_patches)
-    gigabytes = pixels * ((settings.forests_per_patch + 1) * (n_classes - 1) + 1 + 4) / 1e9
+    gigabytes = pixels * ((settings.forests_per_patch + 1) * (n_classes - 1) + 1 + 2) / 1e9
     if gigabytes > settings.max_gigabytes:
         raise SettingsError(
             f"the pool of probabilities could take {gigabytes:.1f} GB but probabilities.max_gigabytes is "
@@ -93,19 +89,17 @@ def _check_size(settings: ProbabilitiesSettings, n_classes: int) -> None:
         )
 
 
-def _create(
-    folder: Path, done: DoneLog, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool
-) -> Any:
+def _create(folder: Path, done: DoneLog, settings: ProbabilitiesSettings, n_classes: int) -> Any:
     """The pool's arrays. Chunks that are not in the log are written again, so what is there may stay."""
     if _CREATED not in done:
         done.clear()
         with room_for(folder / "pool.zarr"):
-            _create_arrays(folder, settings, n_classes, with_raw)
+            _create_arrays(folder, settings, n_classes)
         done.add(_CREATED)
     return zarr.open_group(folder / "pool.zarr", mode="r+")
 
 
-def _create_arrays(folder: Path, settings: ProbabilitiesSettings, n_classes: int, with_raw: bool) -> None:
+def _create_arrays(folder: Path, settings: ProbabilitiesSettings, n_classes: int) -> None:
     pool = zarr.create_group(folder / "pool.zarr", overwrite=True)
     for part, count in (("training", settings.patches), ("validation", settings.validation_patches)):
         group = pool.create_group(part)
@@ -118,18 +112,18 @@ def _create_arrays(folder: Path, settings: ProbabilitiesSettings, n_classes: int
         create("maps", (count, settings.forests_per_patch, n_classes - 1), "uint8")
         create("classes", (count,), "uint8")
         create("boundaries", (count, n_classes - 1), "uint8")
-        if with_raw:
-            create("raw", (count,), "float32")
+        create("raw", (count,), "float16")
 
 
 def _choose(
-    images: list[Labelled], settings: ProbabilitiesSettings, index: int, rng: np.random.Generator
+    images: list[Labelled], view: View, settings: ProbabilitiesSettings, index: int, rng: np.random.Generator
 ) -> tuple[Labelled, Window]:
     """A random patch; three of four contain foreground if a few tries find one."""
     area = np.array([np.prod(image.raw.spatial_shape, dtype=float) for image in images])
+    size = before_zoom(settings.patch, view.look)
     for _ in range(_TRIES):
         number = int(rng.choice(len(images), p=area / area.sum()))
-        window = random_window(images[number].raw.spatial_shape, settings.patch, rng)
+        window = random_window(images[number].raw.spatial_shape, size, rng)
         if index % 4 == 0 or images[number].classes(window).any():
             break
     return images[number], window
@@ -140,33 +134,47 @@ def _fill_maps(
     index: int,
     image: Labelled,
     window: Window,
-    forests: Sequence[tuple[Forest, float]],
+    view: View,
+    forests: Sequence[Forest],
     source: Source,
-    engine: str,
+    config: EnhancerTrainConfig,
     rng: np.random.Generator,
-) -> None:
-    """The maps of a patch by several forests, each at its level of noise; features once for each level."""
-    shape, halo = image.raw.spatial_shape, source.spec.halo
+) -> np.ndarray:
+    """The maps of a patch by several forests; returns raw as they saw it, standardised."""
+    shape, halo = image.raw.spatial_shape, before_zoom(source.spec.halo, view.look)
     outer = tuple(
         slice(max(s.start - h, 0), min(s.stop + h, n)) for s, h, n in zip(window, halo, shape, strict=True)
     )
-    local = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
-    for level in sorted({level for _, level in forests}):
-        features = compute_features(image.noisy(outer, level, rng), source.spec, engine, inner=local)
-        features = np.ascontiguousarray(features)
-        for n, (forest, own) in enumerate(forests):
-            if own == level:
-                p = predict_features(forest, features)[1:]
-                part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
+    raw = source.seen(image, outer, view.look, rng, config.forests.exposure)
+    starts = [round((s.start - o.start) * view.look.zoom) for s, o in zip(window, outer, strict=True)]
+    patch = config.probabilities.patch
+    inner = tuple(slice(a, min(a + p, n)) for a, p, n in zip(starts, patch, raw.shape, strict=True))
+    features = np.ascontiguousarray(compute_features(raw, source.spec, config.engine, inner=inner))
+    for n, forest in enumerate(forests):
+        p = _fitted(predict_features(forest, features)[1:], patch)
+        part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
+    return Moments.of(raw).standardised(raw[inner])
 
 
-def _fill_targets(arrays: Any, index: int, image: Labelled, window: Window, n_classes: int) -> None:
+def _fill_targets(
+    arrays: Any, index: int, image: Labelled, window: Window, look: Look, n_classes: int
+) -> None:
     """The class of each pixel, and for each foreground class the boundaries of its own instances."""
+    patch = arrays["classes"].shape[1:]
     labels, classes = image.labels.read(window).astype(np.int64), image.classes(window)
+    labels, classes = (_fitted(look.zoomed(values, 0), patch) for values in (labels, classes))
     arrays["classes"][index] = classes
     for number in range(1, n_classes):
         own = np.where(classes == number, labels, 0)
         arrays["boundaries"][index, number - 1] = find_boundaries(own, mode="thick")
+
+
+def _fitted(values: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
+    """`([K,] *spatial)` of the size of a patch: what is more is cut off, what is less is mirrored."""
+    lead = values.ndim - len(patch)
+    cut = values[(slice(None),) * lead + tuple(slice(n) for n in patch)]
+    missing = [p - n for p, n in zip(patch, cut.shape[lead:], strict=True)]
+    return np.pad(cut, [(0, 0)] * lead + [(0, n) for n in missing], mode="symmetric")
 
 
 def _chunks(arrays: Path, index: int) -> list[Path]:

@@ -63,7 +63,8 @@ def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
         found = []
         for p in forest_maps(plane, raw):
             for axes in _FLIPS if confidence.flips else _FLIPS[:1]:
-                enhanced = enhancer.enhance(np.ascontiguousarray(np.flip(p, axes)))
+                flipped = (np.ascontiguousarray(np.flip(values, axes)) for values in (p, raw))
+                enhanced = enhancer.enhance(*flipped)
                 found.append(np.flip(foreground(enhanced, outputs), axes))
         sure = (1 - 2 * np.std(found, axis=0).max(0)).astype(np.float32)
         if confidence.use == "mask":

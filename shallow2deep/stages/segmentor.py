@@ -27,7 +27,8 @@ from shallow2deep.settings import (
     TrainingSettings,
     Variant,
 )
-from shallow2deep.stages.network_training import built, require_whole_steps, versions
+from shallow2deep.stages.network_training import augmentation, built, require_whole_steps, versions
+from shallow2deep.training.augment import Kind
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation
@@ -83,13 +84,15 @@ def train_segmentor(
         network.load_state_dict(load_model(start)[0].state_dict())
     place, channels = job.run / pool / "pool.zarr", spec.in_channels
     count = settings.steps * settings.batch
-    samples = TargetSamples(place, settings.patch, channels, settings.augment, count, config.seed, name)
+    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
+    kinds: list[Kind] = ["raw" for _ in range(channels)]
+    change = augmentation(kinds, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
     seed = integer_seed(config.seed, f"{name} noise")
     objective = FromPseudoLabels(network, settings, variant or "plain", seed)
     shared = settings.model_dump(include=set(OptimisationSettings.model_fields))
     training = TrainingSettings(**shared, validate_every=settings.steps)
-    result = train(network, samples, validation, training, job.folder, spec.outputs, objective, job)
+    result = train(network, samples, validation, training, job.folder, spec.outputs, objective, job, change)
     record = {
         "features": target.spec.to_dict(),
         "raw": target.intensities.to_dict(),

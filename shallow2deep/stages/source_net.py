@@ -23,7 +23,7 @@ def source_net_stage(config: EnhancerTrainConfig, source: Source, probabilities:
     if len(config.classes) > 2:
         raise SettingsError("source_net is for one foreground class; leave it out for more classes")
     roles = (Output(config.classes[1]),)
-    return pool_network_stage(SOURCE_NET, "raw", roles, config.source_net, config, source, probabilities)
+    return pool_network_stage(SOURCE_NET, ("raw",), roles, config.source_net, config, source, probabilities)
 
 
 def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, spec: ModelSpec) -> Stage:

@@ -1,134 +1,188 @@
 """Changes to training samples that imitate what other forests, strokes and microscopes would give.
 
-Everything works on `(*spatial)` arrays of two or three dimensions; flips and quarter turns are made in the
-plane of the last two axes.
+Everything works on batches `(n, channels, *spatial)` of two or three spatial dimensions, on any device; each
+sample is changed in its own way. Turns, deformation, blur and the grain of noise are in the plane of the last
+two axes: planes of a volume are treated alike.
 """
 
-import numpy as np
+import math
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
-from scipy import ndimage as ndi
-from torch.nn.functional import grid_sample, interpolate
+from torch import Generator, Tensor
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 
 from shallow2deep.settings import AugmentSettings
 
+Kind = Literal["map", "raw"]
+"""What an input channel holds: a probability map, in 0..1, or standardised raw."""
+
 _EPSILON = 1e-3
+_GRID = 48  # pixels between the nodes of a deformation
+_STRENGTH = 6.0  # of a deformation, pixels at most
+_BOXES = 3
+_GRAINS = (1, 2, 4, 8)  # of noise, pixels
 
 
 def augment(
-    image: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """One changed copy of a sample whose input is a probability map.
+    inputs: Tensor, targets: Tensor, kinds: Sequence[Kind], settings: AugmentSettings, random: Generator
+) -> tuple[Tensor, Tensor]:
+    """A changed copy of each sample of a batch.
 
     Args:
-        image: float32 `(*spatial)` in 0..1.
-        targets: uint8 `(K, *spatial)`.
+        inputs: float32 `(n, C, *spatial)`.
+        targets: `(n, K, *spatial)`; moved as the inputs are, by their nearest pixels.
+        kinds: of the C channels; maps stay in 0..1.
+        random: on the inputs' device; decides on everything.
 
     Returns:
-        The same shapes and dtypes; `image` stays in 0..1, `targets` are moved as the image is.
+        The same shapes and dtypes.
     """
-    moved, targets = change_geometry(image[None], targets, settings, rng)
-    image = moved[0]
-    if rng.random() < settings.temperature:
-        image = _change_confidence(image, rng)
-    if rng.random() < settings.blur:
-        image = ndi.gaussian_filter(image, _planar(image, rng.uniform(0.4, 2.0)))
-    if rng.random() < settings.noise:
-        image = _add_noise(image, rng)
-    if rng.random() < settings.dropout:
-        image = _drop_regions(image, rng)
-    return np.ascontiguousarray(image, np.float32).clip(0, 1), targets
+    inputs, targets = change_geometry(inputs, targets, settings, random)
+    draw = _Draws(inputs, random)
+    channels = [c[:, None] for c in inputs.unbind(1)]
+    raws = [c for c, kind in zip(channels, kinds, strict=True) if kind == "raw"]
+    maps = [c for c, kind in zip(channels, kinds, strict=True) if kind == "map"]
+    if raws:
+        changed = iter(_change_raw(torch.cat(raws, 1), settings, draw).unbind(1))
+        channels = [next(changed)[:, None] if k == "raw" else c for c, k in zip(channels, kinds, strict=True)]
+    if maps:
+        changed = iter(_change_maps(torch.cat(maps, 1), settings, draw).unbind(1))
+        channels = [next(changed)[:, None] if k == "map" else c for c, k in zip(channels, kinds, strict=True)]
+    return torch.cat(channels, 1), targets
 
 
-def augment_raw(
-    image: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same for normalised raw `(C, *spatial)`: geometry, contrast, brightness, noise and blur."""
-    image, targets = change_geometry(image, targets, settings, rng)
-    if rng.random() < settings.temperature:
-        image = image * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.25)
-    if rng.random() < settings.blur:
-        image = ndi.gaussian_filter(image, _planar(image, rng.uniform(0.4, 1.5)))
-    if rng.random() < settings.noise:
-        image = image + rng.normal(0, rng.uniform(0.05, 0.3), image.shape)
-    return np.ascontiguousarray(image, np.float32), targets
+class _Draws:
+    """Random numbers for a batch, one for each sample, shaped to be broadcast over it."""
+
+    def __init__(self, batch: Tensor, random: Generator):
+        self._shape = (len(batch), *(1,) * (batch.ndim - 1))
+        self._random, self._device = random, batch.device
+
+    def _uniform(self, shape: Sequence[int]) -> Tensor:
+        return torch.rand(shape, generator=self._random, device=self._device)
+
+    def _normal(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(shape, generator=self._random, device=self._device)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * self._uniform(self._shape)
+
+    def normal(self, deviation: float) -> Tensor:
+        return deviation * self._normal(self._shape)
+
+    def chosen(self, share: float) -> Tensor:
+        """1.0 for about that share of the samples, 0.0 for the others."""
+        return (self.uniform() < share).float()
+
+    def number(self, low: float, high: float) -> float:
+        """One for the whole batch."""
+        return float(low + (high - low) * self._uniform(()))
+
+    def field(self, size: Sequence[int]) -> Tensor:
+        """Normal values `(n, 1, *size)`."""
+        return self._normal((self._shape[0], 1, *size))
 
 
 def change_geometry(
-    images: np.ndarray, targets: np.ndarray, settings: AugmentSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flips, quarter turns where the plane is square, and a smooth deformation with rotation and zoom.
+    inputs: Tensor, targets: Tensor, settings: AugmentSettings, random: Generator
+) -> tuple[Tensor, Tensor]:
+    """Flips and quarter turns for each sample; for some a smooth deformation with rotation and zoom.
 
-    Args:
-        images: `(C, *spatial)`.
-        targets: `(K, *spatial)`.
+    Inputs are sampled bilinearly, targets at their nearest pixels; beyond the border both are mirrored.
     """
-    for axis in range(1, images.ndim):
-        if rng.random() < 0.5:
-            images, targets = np.flip(images, -axis), np.flip(targets, -axis)
-    if images.shape[-1] == images.shape[-2]:
-        turns = int(rng.integers(4))
-        images, targets = np.rot90(images, turns, (-2, -1)), np.rot90(targets, turns, (-2, -1))
-    if rng.random() < settings.elastic:
-        where = _deformation(images.shape[1:], settings.zoom, rng)
-        images = _sampled(images, where, "bilinear")
-        targets = _sampled(targets, where, "nearest").astype(targets.dtype)
-    return np.ascontiguousarray(images), np.ascontiguousarray(targets)
+    n, size = len(inputs), inputs.shape[-2:]
+    draw = _Draws(inputs, random)
+    for axis in range(2, inputs.ndim):
+        flipped = draw.chosen(0.5) > 0
+        inputs, targets = (torch.where(flipped, x.flip(axis), x) for x in (inputs, targets))
+    if size[0] == size[1]:
+        turned = draw.chosen(0.5) > 0
+        inputs, targets = (torch.where(turned, torch.rot90(x, 1, (-2, -1)), x) for x in (inputs, targets))
+    deformed = draw.chosen(settings.elastic) > 0
+    if not bool(deformed.any()):
+        return inputs, targets
+    where = _deformation(n, size, settings, draw)
+    moved = _sampled(inputs, where, "bilinear"), _sampled(targets, where, "nearest")
+    return tuple(torch.where(deformed, a, b) for a, b in zip(moved, (inputs, targets), strict=True))  # type: ignore[return-value]
 
 
-def _deformation(shape: tuple[int, ...], zoom: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Source coordinates `(ndim, *shape)`: rotation and zoom in the plane, and a smooth displacement."""
-    angle, factor = rng.uniform(-np.pi, np.pi), np.exp(rng.uniform(*np.log(zoom)))
-    strength = rng.uniform(0, 6)
-    matrix = np.eye(len(shape), dtype=np.float32)
-    matrix[-2:, -2:] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / factor
-    centred = np.stack(
-        np.meshgrid(*(np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape), indexing="ij")
-    )
-    middle = (np.array(shape, np.float32) - 1) / 2
-    where = np.tensordot(matrix, centred, 1) + middle.reshape(-1, *[1] * len(shape))
-    grid = [max(2, round(n / 48)) for n in shape[-2:]]
-    coarse = torch.from_numpy(rng.normal(0, strength, (1, 2, *grid)).astype(np.float32))
-    smooth = interpolate(coarse, shape[-2:], mode="bilinear", align_corners=False)[0].numpy()
-    where[-2:] += smooth.reshape(2, *[1] * (len(shape) - 2), *shape[-2:])
-    return where
+def _deformation(n: int, size: Sequence[int], settings: AugmentSettings, draw: _Draws) -> Tensor:
+    """Where each pixel comes from, `(n, y, x, 2)` as `grid_sample` takes it."""
+    angle = draw.uniform(-math.pi, math.pi).view(n)
+    factor = torch.exp(draw.uniform(*map(math.log, settings.zoom))).view(n)
+    cos, sin, ratio = torch.cos(angle) / factor, torch.sin(angle) / factor, size[0] / size[1]
+    zero = torch.zeros_like(cos)
+    rows = [torch.stack(row, -1) for row in ((cos, -sin * ratio, zero), (sin / ratio, cos, zero))]
+    grid = affine_grid(torch.stack(rows, 1), [n, 1, *size], align_corners=False)
+    nodes = [max(2, round(s / _GRID)) for s in size]
+    fields = torch.cat([draw.field(nodes), draw.field(nodes)], 1)  # x, y
+    smooth = interpolate(fields, list(size), mode="bilinear", align_corners=False).movedim(1, -1)
+    pixels = 2 / torch.tensor([size[1], size[0]], device=grid.device)
+    return grid + smooth * draw.uniform(0, _STRENGTH).view(n, 1, 1, 1) * pixels
 
 
-def _sampled(images: np.ndarray, where: np.ndarray, mode: str) -> np.ndarray:
-    """Images `(n, *spatial)` at coordinates `(ndim, *spatial)`; beyond their border they are mirrored."""
-    size = np.array(images.shape[1:], np.float32).reshape(-1, *[1] * (where.ndim - 1))
-    grid = np.moveaxis(2 * where / np.maximum(size - 1, 1) - 1, 0, -1)[..., ::-1]  # x first, from -1 to 1
-    pair = (
-        torch.from_numpy(np.ascontiguousarray(images, np.float32)),
-        torch.from_numpy(grid.astype(np.float32)),
-    )
-    found = grid_sample(pair[0][None], pair[1][None], mode, padding_mode="reflection", align_corners=True)
-    return found[0].numpy()
+def _planes(x: Tensor) -> Tensor:
+    """`(n, C, [z,] y, x)` as `(n, C [z], y, x)`."""
+    return x.reshape(len(x), -1, *x.shape[-2:])
 
 
-def _planar(image: np.ndarray, sigma: float) -> list[float]:
-    return [0.0] * (image.ndim - 2) + [sigma, sigma]
+def _sampled(x: Tensor, where: Tensor, mode: str) -> Tensor:
+    found = grid_sample(_planes(x).float(), where, mode, padding_mode="reflection", align_corners=False)
+    return found.reshape(x.shape).to(x.dtype)
 
 
-def _change_confidence(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another temperature and offset of the log-odds: surer or less sure, more or less foreground."""
-    odds = np.log((p + _EPSILON) / (1 - p + _EPSILON))
-    odds = odds * np.exp(rng.normal(0, 0.4)) + rng.normal(0, 0.6)
-    return 1 / (1 + np.exp(-odds))
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    """A Gaussian in the plane, the same for the whole batch."""
+    planes = _planes(x)
+    radius = min(math.ceil(3 * sigma), min(planes.shape[-2:]) - 1)
+    taps = torch.arange(-radius, radius + 1, device=x.device, dtype=torch.float32)
+    taps = torch.exp(-(taps**2) / (2 * sigma**2))
+    taps = taps / taps.sum()
+    flat = planes.reshape(-1, 1, *planes.shape[-2:])
+    flat = conv2d(pad(flat, (radius, radius, 0, 0), mode="reflect"), taps.view(1, 1, 1, -1))
+    flat = conv2d(pad(flat, (0, 0, radius, radius), mode="reflect"), taps.view(1, 1, -1, 1))
+    return flat.reshape(x.shape)
 
 
-def _add_noise(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise whose grain is between one and a few pixels."""
-    grain, strength = rng.uniform(0, 2), rng.uniform(0.03, 0.2)
-    noise = ndi.gaussian_filter(rng.standard_normal(p.shape, np.float32), _planar(p, grain))
-    return p + noise * (strength / max(float(noise.std()), 1e-6))
+def _change_raw(raw: Tensor, settings: AugmentSettings, draw: _Draws) -> Tensor:
+    """Contrast, brightness and the bend of the grey values; negatives, blur and noise."""
+    changed = draw.chosen(settings.temperature)
+    bend = draw.normal(0.25) * changed
+    bend = torch.where(bend.abs() < 1e-3, 1e-3, bend)
+    raw = torch.expm1(bend * raw.clamp(-4, 4)) / bend
+    raw = raw * torch.exp(draw.normal(0.25) * changed) + draw.normal(0.25) * changed
+    raw = raw * (1 - 2 * draw.chosen(settings.invert))
+    raw = torch.where(draw.chosen(settings.blur) > 0, _blurred(raw, draw.number(0.4, 1.5)), raw)
+    strength = draw.uniform(0.05, 0.3) * draw.chosen(settings.noise)
+    noise = torch.cat([draw.field(raw.shape[2:]) for _ in range(raw.shape[1])], 1)
+    return raw + noise * strength
 
 
-def _drop_regions(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Boxes in which a forest failed: all one value."""
-    p = p.copy()
-    for _ in range(int(rng.integers(1, 5))):
-        sides = [int(rng.integers(max(1, n // 24), max(2, n // 6))) for n in p.shape]
-        start = [int(rng.integers(0, n - s + 1)) for n, s in zip(p.shape, sides, strict=True)]
-        box = tuple(slice(a, a + s) for a, s in zip(start, sides, strict=True))
-        p[box] = rng.choice([0.0, float(p[box].mean()), rng.random()])
+def _change_maps(p: Tensor, settings: AugmentSettings, draw: _Draws) -> Tensor:
+    """Surer or less sure, more or less foreground; blur, noise, and regions in which a forest failed."""
+    changed = draw.chosen(settings.temperature)
+    odds = torch.logit(p.clamp(_EPSILON, 1 - _EPSILON))
+    surer = torch.sigmoid(odds * torch.exp(draw.normal(0.4) * changed) + draw.normal(0.6) * changed)
+    p = torch.where(changed > 0, surer, p)
+    p = torch.where(draw.chosen(settings.blur) > 0, _blurred(p, draw.number(0.4, 2.0)), p)
+    grain = _GRAINS[int(draw.number(0, len(_GRAINS) - 1e-6))]
+    coarse = [-(-s // grain) for s in p.shape[-2:]]
+    noise = draw.field([*p.shape[2:-2], *coarse])
+    noise = interpolate(_planes(noise), p.shape[-2:], mode="bilinear").reshape(len(p), 1, *p.shape[2:])
+    p = p + noise * draw.uniform(0.03, 0.2) * draw.chosen(settings.noise)
+    return _without_regions(p, draw.chosen(settings.dropout), draw).clamp(0, 1)
+
+
+def _without_regions(p: Tensor, chosen: Tensor, draw: _Draws) -> Tensor:
+    """The chosen samples with a few boxes of one value."""
+    value = draw.uniform()
+    for _ in range(_BOXES):
+        inside = chosen > 0
+        for axis, size in enumerate(p.shape[2:], 2):
+            place = torch.arange(size, device=p.device).view([-1 if n == axis else 1 for n in range(p.ndim)])
+            half, middle = draw.uniform(size / 48, size / 12), draw.uniform(0, size)
+            inside = inside & ((place - middle).abs() <= half)
+        p = torch.where(inside, value, p)
     return p

@@ -27,6 +27,8 @@ from shallow2deep.training.objectives import Objective
 log = logging.getLogger(__name__)
 
 Sample = tuple[Tensor, Tensor]
+Change = Callable[[Tensor, Tensor, int], Sample]
+"""Of a batch, inputs and targets; depends on them and the step alone."""
 
 
 class Samples(Protocol):
@@ -46,6 +48,7 @@ def train(
     outputs: Sequence[Output],
     objective: Objective,
     watch: Watch | None = None,
+    change: Change | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
@@ -55,7 +58,8 @@ def train(
         objective: what is minimised.
         folder: gets `checkpoints/` and `tensorboard/`; a checkpoint found there is gone on from.
         watch: told after each step, and asked; a checkpoint is written before the work pauses or ends.
-
+        change: what is done to each batch of training samples: on a CPU where samples are prepared, else on
+            the network's device.
     Returns:
         `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs) and the `history` of scores.
 
@@ -79,15 +83,18 @@ def train(
 
     waited, started = 0.0, time.monotonic()
     with (
-        _batches(training, settings, state.step) as batches,
+        _batches(training, settings, state.step, change if device.type == "cpu" else None) as batches,
         Curves(folder / "tensorboard", state.step) as curves,
     ):
         while state.step < settings.steps and not state.is_exhausted():
             asked = time.monotonic()
             inputs, targets = next(batches)
             waited += time.monotonic() - asked
+            inputs, targets = inputs.to(device), targets.to(device)
+            if change and device.type != "cpu":
+                inputs, targets = change(inputs, targets, state.step)
             network.train()
-            loss = objective.loss(network, forward, inputs.to(device), targets.to(device))
+            loss = objective.loss(network, forward, inputs, targets)
             value = loss.item()
             state.require(math.isfinite(value), f"the loss became {value}")
             state.update(loss)
@@ -219,14 +226,16 @@ def _cosine(steps: int) -> Callable[[int], float]:
     return factor
 
 
-class _TorchSamples(Dataset[Sample]):
-    """The samples, for torch's loader."""
+class _Batches(Dataset[Sample]):
+    """The samples of each step, stacked and changed, for torch's loader."""
 
-    def __init__(self, samples: Samples):
-        self.samples = samples
+    def __init__(self, samples: Samples, size: int, change: Change | None):
+        self.samples, self.size, self.change = samples, size, change
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.samples[index]
+    def __getitem__(self, step: int) -> Sample:
+        found = [self.samples[step * self.size + n] for n in range(self.size)]
+        inputs, targets = (torch.stack(part) for part in zip(*found, strict=True))
+        return self.change(inputs, targets, step) if self.change else (inputs, targets)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
@@ -235,18 +244,19 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
 
 
 @contextmanager
-def _batches(samples: Samples, settings: TrainingSettings, step: int) -> Iterator[Iterator[Sample]]:
+def _batches(
+    samples: Samples, settings: TrainingSettings, step: int, change: Change | None
+) -> Iterator[Iterator[Sample]]:
     """The batches from a step on; however the block ends, the processes that prepare them end, too.
 
     Raises:
         LostWorkerError: one of them was killed.
     """
-    indices = range(step * settings.batch, settings.steps * settings.batch)
     batches = iter(
         DataLoader(
-            _TorchSamples(samples),
-            batch_size=settings.batch,
-            sampler=indices,
+            _Batches(samples, settings.batch, change),
+            batch_size=None,
+            sampler=range(step, settings.steps),
             num_workers=settings.workers,
             prefetch_factor=4 if settings.workers else None,
             worker_init_fn=_leave_interrupts_to_the_main_process,

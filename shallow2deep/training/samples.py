@@ -1,19 +1,26 @@
 """Training samples cut from the pool; sample i depends on (seed, i) alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import zarr
+from torch import Tensor
 
+from shallow2deep.io.stored import size_in_bytes
 from shallow2deep.outputs import BOUNDARY, FOREGROUND, Output
 from shallow2deep.seeding import generator
-from shallow2deep.settings import AugmentSettings
-from shallow2deep.training.augment import augment, augment_raw
+from shallow2deep.training.augment import Kind
 from shallow2deep.training.loop import Sample
+
+
+_HELD_IN = {"map": "maps", "raw": "raw", FOREGROUND: "classes", BOUNDARY: "boundaries"}
+_SHARE = 8  # of the available memory, one part in so many
 
 
 @dataclass(frozen=True)
@@ -25,44 +32,55 @@ class _Pool:
 
     Attributes:
         roles: what the targets are of a class.
-        inputs: "maps" or "raw".
+        inputs: what a network sees: "map", "raw", or both.
+        patches: the numbers of those that are used.
     """
 
     path: Path
     part: str
     roles: tuple[Output, ...]
-    inputs: str
+    inputs: tuple[Kind, ...]
+    patches: Sequence[int]
 
     @cached_property
     def arrays(self) -> dict[str, Any]:
+        """Those that are used; read once if there is room for them, as each is read again and again."""
         group: Any = zarr.open_group(self.path, mode="r")[self.part]  # zarr's types don't tell that it is one
-        return dict(group.arrays())
+        used = {"maps", *(_HELD_IN[what] for what in (*self.inputs, *(role.role for role in self.roles)))}
+        found = {name: array for name, array in group.arrays() if name in used}
+        size = sum(size_in_bytes(array.shape, array.dtype) for array in found.values())
+        if size > psutil.virtual_memory().available // _SHARE:
+            return found
+        return {name: array[:] for name, array in found.items()}
 
-    def targets(self, index: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
-        """uint8 `(roles, *window)` for class `number`."""
-        found = {
+    def sample(self, index: int, forest: int, number: int, window: tuple[slice, ...]) -> Sample:
+        """Class `number` of patch `index`: inputs float32 `(inputs, *window)`, targets uint8 `(roles, …)`."""
+        images = {
+            "map": lambda: self.arrays["maps"][(index, forest, number - 1, *window)] / np.float32(255),
+            "raw": lambda: self.arrays["raw"][(index, *window)].astype(np.float32),
+        }
+        truths = {
             FOREGROUND: lambda: self.arrays["classes"][(index, *window)] == number,
             BOUNDARY: lambda: self.arrays["boundaries"][(index, number - 1, *window)] > 0,
         }
-        return np.stack([found[role.role]() for role in self.roles]).astype(np.uint8)
+        image = np.stack([images[kind]() for kind in self.inputs])
+        truth = np.stack([truths[role.role]() for role in self.roles]).astype(np.uint8)
+        return _tensors(image, truth)
 
-    def image(self, index: int, forest: int, number: int, window: tuple[slice, ...]) -> np.ndarray:
-        """float32 `(*window)`: the map of class `number`, or raw."""
-        if self.inputs == "raw":
-            return np.asarray(self.arrays["raw"][(index, *window)])
-        return np.asarray(self.arrays["maps"][(index, forest, number - 1, *window)] / np.float32(255))
+
+def _tensors(image: np.ndarray, truth: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(image), torch.from_numpy(truth)
 
 
 @dataclass(frozen=True)
 class TrainingSamples(_Pool):
-    """Augmented random crops.
+    """Random crops.
 
     Attributes:
         stage: its random numbers are this stage's.
     """
 
     size: tuple[int, ...]
-    settings: AugmentSettings
     count: int
     seed: int
     stage: str
@@ -72,17 +90,11 @@ class TrainingSamples(_Pool):
 
     def __getitem__(self, index: int) -> Sample:
         rng = generator(self.seed, f"{self.stage} sample", index)
-        patches, forests, classes, *shape = self.arrays["maps"].shape
-        patch, forest, number = (int(rng.integers(n)) for n in (patches, forests, classes))
+        _, forests, classes, *shape = self.arrays["maps"].shape
+        patch, forest, number = (int(rng.integers(n)) for n in (len(self.patches), forests, classes))
         starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
-        targets = self.targets(patch, number + 1, window)
-        image = self.image(patch, forest, number + 1, window)
-        if self.inputs == "maps":
-            image, targets = augment(image, targets, self.settings, rng)
-            return torch.from_numpy(image)[None], torch.from_numpy(targets)
-        channels, targets = augment_raw(image[None], targets, self.settings, rng)
-        return torch.from_numpy(channels), torch.from_numpy(targets)
+        return self.sample(self.patches[patch], forest, number + 1, window)
 
 
 @dataclass(frozen=True)
@@ -92,12 +104,10 @@ class ValidationSamples(_Pool):
     step: tuple[int, ...]
 
     def __len__(self) -> int:
-        return int(self.arrays["maps"].shape[0] * self.arrays["maps"].shape[2])
+        return len(self.patches) * int(self.arrays["maps"].shape[2])
 
     def __getitem__(self, index: int) -> Sample:
         _, forests, classes, *shape = self.arrays["maps"].shape
-        patch, number = divmod(index, classes)
+        place, number = divmod(index, classes)
         window = tuple(slice(0, n // step * step) for n, step in zip(shape, self.step, strict=True))
-        image = self.image(patch, patch % forests, number + 1, window)
-        targets = self.targets(patch, number + 1, window)
-        return torch.from_numpy(image)[None], torch.from_numpy(targets)
+        return self.sample(self.patches[place], place % forests, number + 1, window)

@@ -10,8 +10,6 @@ import torch
 import zarr
 
 from shallow2deep.seeding import generator
-from shallow2deep.settings import AugmentSettings
-from shallow2deep.training.augment import augment_raw
 from shallow2deep.training.loop import Sample
 
 
@@ -38,14 +36,13 @@ class _TargetPool:
 
 @dataclass(frozen=True)
 class TargetSamples(_TargetPool):
-    """Augmented random crops of the target's images; half of them are chosen to contain a stroke.
+    """Random crops of the target's images; half of them are chosen to contain a stroke.
 
     Attributes:
         with_strokes: share of the crops that contain a stroke, if there are strokes.
         stage: its random numbers are this stage's.
     """
 
-    settings: AugmentSettings
     count: int
     seed: int
     stage: str
@@ -76,9 +73,7 @@ class TargetSamples(_TargetPool):
             starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         part = np.asarray(self._arrays[image][(slice(None), *window)])
-        raw, targets = part[: self.channels], part[self.channels :]
-        raw, targets = augment_raw(raw, targets, self.settings, rng)
-        return torch.from_numpy(raw), torch.from_numpy(targets)
+        return torch.from_numpy(part[: self.channels]), torch.from_numpy(part[self.channels :])
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_boundaries_are_those_of_the_class(data: Data, tmp_path: Path) -> None:
     enhancer_train(validated(EnhancerTrainConfig, values, "test"), tmp_path / "run")
     pool = tmp_path / "run" / "probabilities" / "pool.zarr"
     roles = (Output(None), Output(None, BOUNDARY))
-    samples = ValidationSamples(pool, "validation", roles, "maps", (8, 8))
+    samples = ValidationSamples(pool, "validation", roles, ("map",), range(1), (8, 8))
     for number, first in ((1, 10), (2, 60)):
         _, (member, boundary) = samples[number - 1]
         assert np.array_equal(member.numpy(), labels == number)

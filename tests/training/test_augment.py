@@ -1,68 +1,78 @@
-"""Augmentation keeps ranges, moves targets with the image, and depends on its generator alone."""
+"""Augmentation keeps ranges, moves targets with the inputs, and depends on its generator alone."""
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from shallow2deep.settings import AugmentSettings
-from shallow2deep.training.augment import augment, augment_raw, change_geometry
+from shallow2deep.training.augment import Kind, augment, change_geometry
 
-RNG = np.random.default_rng
-ALL = AugmentSettings(elastic=1, temperature=1, noise=1, blur=1, dropout=1)
+ALL = AugmentSettings(elastic=1, temperature=1, noise=1, blur=1, dropout=1, invert=1)
 NONE = AugmentSettings(elastic=0, temperature=0, noise=0, blur=0, dropout=0)
+BOTH: tuple[Kind, ...] = ("map", "raw")
 
 
-def sample(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    y, x = np.indices(shape)[-2:]
-    truth = ((x - shape[-1] * 0.4) ** 2 + (y - shape[-2] * 0.6) ** 2 < 200).astype(np.uint8)
-    return truth.astype(np.float32), np.stack([truth, 1 - truth])
+def random(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(shape: tuple[int, ...], count: int = 6) -> tuple[Tensor, Tensor]:
+    """A disc as map, its negative as raw; as targets the disc and its background."""
+    grid = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    y, x = grid[-2:]
+    truth = ((x - shape[-1] * 0.4) ** 2 + (y - shape[-2] * 0.6) ** 2 < 200).float()
+    inputs, targets = torch.stack([truth, 1 - truth]), torch.stack([truth, 1 - truth]).byte()
+    return inputs.expand(count, *inputs.shape).clone(), targets.expand(count, *targets.shape).clone()
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80), (8, 64, 64)])
-@pytest.mark.parametrize("function", [augment, augment_raw])
-def test_shapes_ranges_and_determinism(shape: tuple[int, ...], function: Callable) -> None:
-    image, targets = sample(shape)
-    for seed in range(10):
-        given = image if function is augment else np.stack([image, 1 - image])
-        new, moved = function(given, targets, ALL, RNG(seed))
-        again, _ = function(given, targets, ALL, RNG(seed))
-        assert new.shape == given.shape
-        assert new.dtype == np.float32
-        assert moved.shape == targets.shape
-        assert moved.dtype == np.uint8
-        assert np.isfinite(new).all()
-        np.testing.assert_array_equal(new, again)
-        if function is augment:
-            assert new.min() >= 0
-            assert new.max() <= 1
+def test_shapes_ranges_and_determinism(shape: tuple[int, ...]) -> None:
+    inputs, targets = batch(shape)
+    for seed in range(5):
+        new, moved = augment(inputs, targets, BOTH, ALL, random(seed))
+        again, _ = augment(inputs, targets, BOTH, ALL, random(seed))
+        assert (new.shape, new.dtype) == (inputs.shape, torch.float32)
+        assert (moved.shape, moved.dtype) == (targets.shape, torch.uint8)
+        assert new.isfinite().all()
+        assert torch.equal(new, again)
+        assert new[:, 0].min() >= 0
+        assert new[:, 0].max() <= 1
+        assert len({tuple(one.flatten().tolist()) for one in new}) == len(new)  # each in its own way
 
 
-def test_targets_move_with_the_image() -> None:
-    image, targets = sample((96, 96))
-    overlaps = []
-    for seed in range(30):
-        (new, other), moved = change_geometry(
-            np.stack([image, 1 - image]), targets, AugmentSettings(elastic=1), RNG(seed)
-        )
-        np.testing.assert_allclose(other, 1 - new, atol=1e-5)
-        union = np.count_nonzero((new > 0.5) | (moved[0] > 0))
-        overlaps.append(np.count_nonzero((new > 0.5) & (moved[0] > 0)) / max(union, 1))
-    assert min(overlaps) > 0.85
+@pytest.mark.parametrize("shape", [(96, 96), (6, 96, 96), (80, 112)])
+def test_targets_move_with_the_inputs(shape: tuple[int, ...]) -> None:
+    inputs, targets = batch(shape, 30)
+    new, moved = change_geometry(inputs, targets, AugmentSettings(elastic=1), random(0))
+    torch.testing.assert_close(new[:, 1], 1 - new[:, 0], atol=1e-5, rtol=0)
+    axes = list(range(1, new.ndim - 1))
+    overlap = ((new[:, 0] > 0.5) & (moved[:, 0] > 0)).sum(axes)
+    union = ((new[:, 0] > 0.5) | (moved[:, 0] > 0)).sum(axes)
+    assert (overlap / union.clamp(min=1)).min() > 0.85
+
+
+def test_shapes_stay_alike_in_planes_that_are_not_square() -> None:
+    inputs, targets = batch((64, 128), 40)
+    _, moved = change_geometry(inputs, targets, AugmentSettings(elastic=1, zoom=(1, 1)), random(1))
+    inside = moved[:, 0].sum((1, 2)).float()
+    whole = [k for k in range(40) if not moved[k, 0, [0, -1]].any() and not moved[k, 0, :, [0, -1]].any()]
+    assert len(whole) > 5
+    assert (inside[whole] / targets[0, 0].sum() - 1).abs().median() < 0.1
 
 
 def test_everything_can_be_switched_off_but_flips() -> None:
-    image, targets = sample((64, 64))
-    for seed in range(10):
-        new, moved = augment(image, targets, NONE, RNG(seed))
-        np.testing.assert_array_equal(new, moved[0])
-        assert new.sum() == image.sum()
+    inputs, targets = batch((64, 64))
+    new, moved = augment(inputs, targets, BOTH, NONE, random(3))
+    assert torch.equal(new[:, 0], moved[:, 0].float())
+    torch.testing.assert_close(new[:, 1], 1 - new[:, 0], atol=2e-3, rtol=0)
+    assert new[:, 0].sum() == inputs[:, 0].sum()
 
 
-def test_every_setting_changes_something() -> None:
-    image, targets = sample((64, 64))
-    image = image * 0.8 + 0.1
-    plain, _ = augment(image, targets, NONE, RNG(3))
-    for name in ("elastic", "temperature", "noise", "blur", "dropout"):
-        changed, _ = augment(image, targets, NONE.model_copy(update={name: 1.0}), RNG(3))
-        assert not np.array_equal(plain, changed), name
+@pytest.mark.parametrize("name", ["elastic", "temperature", "noise", "blur", "dropout", "invert"])
+def test_every_setting_changes_something(name: str) -> None:
+    inputs, targets = batch((64, 64))
+    inputs = inputs * 0.8 + 0.1
+    kinds: tuple[Kind, ...] = ("raw", "raw") if name == "invert" else ("map", "map")
+    plain, _ = augment(inputs, targets, kinds, NONE, random(3))
+    changed, _ = augment(inputs, targets, kinds, NONE.model_copy(update={name: 1.0}), random(3))
+    assert not torch.allclose(plain, changed, atol=1e-3)
