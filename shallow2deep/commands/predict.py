@@ -23,6 +23,7 @@ from shallow2deep.inputs.results import (
     network_predictor,
 )
 from shallow2deep.io.atomic import one_writer, read_json
+from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
@@ -95,7 +96,7 @@ def writing(targets: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-def _rescaled(how: ImagePredictor, raw: np.ndarray) -> np.ndarray:
+def _rescaled(how: ImagePredictor, raw: np.ndarray) -> Map:
     """The map of raw that is brought to the range that was learned on."""
     if how.learned is not None:
         raw = Intensities.of(raw, how.ndim).brought_to(how.learned, raw, how.ndim)

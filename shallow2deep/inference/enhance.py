@@ -1,19 +1,22 @@
 """A forest's maps through an enhancer, at several scales."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
+from shallow2deep.blocks import Window
+from shallow2deep.inference.block_loop import predict_blocks
+from shallow2deep.inference.network_maps import NetworkPredictor
+from shallow2deep.inference.predictor import ArraySource, BlockSink
+from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import EnhancedSettings
 
-_ROWS = 256  # of a map that are added up at a time: large maps leave no room for copies
+_ROWS = 1024  # of a map, or columns, that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -66,54 +69,107 @@ class Enhancer:
         if probabilities.ndim > 3:
             planes = [self.enhance(probabilities[:, z]) for z in range(probabilities.shape[1])]
             return np.stack(planes, 1)
-        maps = []
+        return np.asarray(self.enhance_on_disk([p[None] for p in probabilities]))
+
+    def enhance_on_disk(self, probabilities: Sequence[Map]) -> DiskMap:
+        """The same, with no whole map in memory.
+
+        Args:
+            probabilities: of each class, float32 `(1, y, x)`.
+
+        Returns:
+            float32 `(K, y, x)`.
+        """
+        maps: list[Map] = []
         for number, p in enumerate(probabilities[1:], 1):
             if number in self.kept:
-                maps.append(p[None])
+                maps.append(p)
                 continue
-            found = (self.enhance_at_scale(p, scale) for scale in self.settings.scales)
+            found = [self.enhance_at_scale(p, scale) for scale in self.settings.scales]
             maps.append(weighed_mean(found, p))
-        return np.concatenate(maps)
+        out = DiskMap((sum(one.shape[0] for one in maps), *maps[0].shape[1:]))
+        for rows in _stripes(out.shape[1]):
+            parts = [one[:, rows] for one in maps]
+            out.write((rows, slice(0, out.shape[2])), np.concatenate(parts))
+        return out
 
-    def enhance_at_scale(self, p: np.ndarray, scale: float) -> np.ndarray:
-        """A class's map `(y, x)`, resized for the enhancer and back; `(roles, y, x)`, the foreground last."""
-        scaled = tuple(max(1, round(n * scale)) for n in p.shape)
-        enhanced = predict_with_network(
-            self.network, _resized(p[None], scaled), self.settings.block, self.device
+    def enhance_at_scale(self, p: Map, scale: float) -> Map:
+        """A class's map `(1, y, x)`, resized for the enhancer and back.
+
+        Returns:
+            float32 `(roles, y, x)`, the foreground last.
+        """
+        height, width = p.shape[1:]
+        scaled = _resized(p, (max(1, round(height * scale)), max(1, round(width * scale))))
+        enhanced = DiskMap((len(self.roles), *scaled.shape[1:]))
+        predict_blocks(
+            self.predictor(), ArraySource(scaled), _Reordered(enhanced, self._order), self.settings.block
         )
-        return _resized(enhanced, p.shape)[self._order]
+        return _resized(enhanced, (height, width))
 
 
-def weighed_mean(found: Iterable[np.ndarray], p: np.ndarray) -> np.ndarray:
-    """The mean of enhanced maps `(roles, y, x)`, weighed by how well the last role's agrees with `p`.
+@dataclass(frozen=True)
+class _Reordered:
+    """A sink that gets channels in another order."""
 
-    One of them is in memory at a time.
+    sink: BlockSink
+    order: Sequence[int]
+
+    def write(self, window: Window, values: np.ndarray) -> None:
+        self.sink.write(window, values[self.order])
+
+
+def weighed_mean(maps: Sequence[Map], p: Map) -> Map:
+    """The mean of enhanced maps `(roles, y, x)`.
+
+    Args:
+        p: the forest's map, `(1, y, x)`; maps whose last role agrees with it count more.
     """
-    maps = iter(found)
-    first, second = next(maps), next(maps, None)
-    if second is None:
-        return first
-    total, weights = np.zeros(first.shape, np.float64), 0.0
-    for one in chain((first, second), maps):
-        weight = _agreement(one[-1], p) ** 2
-        for start in range(0, one.shape[1], _ROWS):
-            rows = slice(start, start + _ROWS)
-            total[:, rows] += one[:, rows] * np.float64(weight)
-        weights += weight
-    return (total / weights).astype(np.float32)
+    if len(maps) == 1:
+        return maps[0]
+    weights = [_agreement(one, p) ** 2 for one in maps]
+    out = DiskMap(maps[0].shape)
+    for rows in _stripes(out.shape[1]):
+        total = np.zeros((out.shape[0], rows.stop - rows.start, out.shape[2]))
+        for one, weight in zip(maps, weights, strict=True):
+            total += one[:, rows] * np.float64(weight)
+        out.write((rows, slice(0, out.shape[2])), total / sum(weights))
+    return out
 
 
-def _agreement(p: np.ndarray, q: np.ndarray) -> float:
-    """Dice of two probability maps, without thresholds; 1 if both are empty."""
-    shared, total = (p * q).sum(dtype=np.float64), p.sum(dtype=np.float64) + q.sum(dtype=np.float64)
+def _agreement(enhanced: Map, p: Map) -> float:
+    """Dice of the last of some maps and a map, without thresholds; 1 if both are empty."""
+    shared = total = 0.0
+    for rows in _stripes(p.shape[1]):
+        one, other = enhanced[-1:, rows], p[:, rows]
+        shared += (one * other).sum(dtype=np.float64)
+        total += one.sum(dtype=np.float64) + other.sum(dtype=np.float64)
     return float((2 * shared + 1) / (total + 1))
 
 
-def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Maps `(K, y, x)` of another size; as they are if they have it."""
-    if p.shape[1:] == size:
-        return p
+def _resized(maps: Map, size: tuple[int, int]) -> Map:
+    """Maps `(K, y, x)` of another size; as they are if they have it.
+
+    First along x, some rows at a time, then along y, some columns at a time: as torch does it with the whole.
+    """
+    if maps.shape[1:] == size:
+        return maps
+    along_x = DiskMap((*maps.shape[:2], size[1]))
+    for rows in _stripes(maps.shape[1]):
+        part = maps[:, rows]
+        along_x.write((rows, slice(0, size[1])), _interpolated(part, (part.shape[1], size[1])))
+    out = DiskMap((maps.shape[0], *size))
+    for columns in _stripes(size[1]):
+        part = along_x[:, :, columns]
+        out.write((slice(0, size[0]), columns), _interpolated(part, (size[0], part.shape[2])).clip(0, 1))
+    return out
+
+
+def _interpolated(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     maps = torch.from_numpy(p.copy())[None]
-    return (
-        interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1).numpy()
-    )
+    return interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].numpy()
+
+
+def _stripes(length: int) -> Iterator[slice]:
+    """An axis in pieces: maps are read and written by so many rows or columns."""
+    yield from (slice(start, min(start + _ROWS, length)) for start in range(0, length, _ROWS))

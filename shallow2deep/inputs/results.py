@@ -11,11 +11,12 @@ import torch
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import Enhancer
-from shallow2deep.inference.forest_maps import learned_by, predict_probabilities
+from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
+from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
@@ -65,7 +66,7 @@ def map_path(folder: Path, image: Image) -> Path:
     return folder / f"{image.name}.h5"
 
 
-def save_map(folder: Path, image: Image, probabilities: np.ndarray, outputs: Sequence[Output]) -> None:
+def save_map(folder: Path, image: Image, probabilities: Map, outputs: Sequence[Output]) -> None:
     """Writes a stage's map of an image."""
     write_probabilities(map_path(folder, image), probabilities, outputs, image.voxel_size)
 
@@ -81,20 +82,20 @@ class ImagePredictor:
     """How a result predicts images.
 
     Attributes:
-        apply: from raw `([C,] *spatial)` to `(K, *spatial)`.
+        apply: from raw `([C,] *spatial)` to `(K, *spatial)`, which memory need not hold.
         outputs: what the K channels tell.
         ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
     """
 
-    apply: Callable[[np.ndarray], np.ndarray]
+    apply: Callable[[np.ndarray], Map]
     outputs: tuple[Output, ...]
     ndim: int = 2
     learned: Intensities | None = None
 
     def foreground(self, raw: np.ndarray) -> np.ndarray:
         """The foreground classes' channels alone."""
-        return foreground(self.apply(raw), self.outputs)
+        return foreground(np.asarray(self.apply(raw)), self.outputs)
 
 
 def image_predictor(
@@ -119,7 +120,7 @@ def image_predictor(
     forest = Forest.load(run / FOREST / "forest.npz")
     learned = learned_by(forest)
     to_map = partial(
-        predict_probabilities,
+        forest_map_on_disk,
         forest,
         device=str(device),
         engine=config.engine,
@@ -144,7 +145,8 @@ def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> I
     return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs, 2, learned)
 
 
-def _enhanced_map(
-    to_map: Callable[[np.ndarray], np.ndarray], enhancer: Enhancer, raw: np.ndarray
-) -> np.ndarray:
-    return enhancer.enhance(to_map(raw))
+def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancer, raw: np.ndarray) -> Map:
+    p = to_map(raw)
+    if len(p.shape) == 3:
+        return enhancer.enhance_on_disk([p.channel(n) for n in range(p.shape[0])])
+    return enhancer.enhance(np.asarray(p))  # a volume by 3D features: the forest needs it whole, too
