@@ -84,6 +84,9 @@ Axes = Annotated[
 ]
 Trust = Annotated[bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+Rescale = Annotated[
+    bool, typer.Option("--rescale", help="bring images to the range of values that was learned on")
+]
 Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
 
 
@@ -197,9 +200,7 @@ def predict(
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
-    rescale: Annotated[
-        bool, typer.Option("--rescale", help="bring images to the range of values that was learned on")
-    ] = False,
+    rescale: Rescale = False,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
@@ -351,11 +352,12 @@ def ilp_predict(
         list[str] | None, typer.Option(help="other data to predict, in place of the project's own")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "cpu",
+    rescale: Rescale = False,
 ) -> None:
     """Predict with the forest that was trained in ilastik, without ilastik."""
     from shallow2deep.commands.project import predict_project
 
-    for path in predict_project(project, out, raw or (), device=device):
+    for path in predict_project(project, out, raw or (), device=device, rescale=rescale):
         typer.echo(path)
 
 

@@ -1,6 +1,5 @@
 """`s2d predict`: applies what a run has made to further images."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,7 +9,7 @@ import numpy as np
 
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
-from shallow2deep.inference.intensity import Intensities
+from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
@@ -34,8 +33,6 @@ from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
-
-log = logging.getLogger(__name__)
 
 RECOMMENDED = "recommended"
 
@@ -74,7 +71,8 @@ def predict(
     images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
-        _compare_intensities(images, how.learned)
+        found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]
+        compare_with_learned(found, how.learned, "the forest or network")
     apply = partial(_rescaled, how) if rescale else how.apply
     pairs = list(zip(images, targets, strict=True))
     with writing(targets):
@@ -101,19 +99,6 @@ def _rescaled(how: ImagePredictor, raw: np.ndarray) -> Map:
     if how.learned is not None:
         raw = Intensities.of(raw, how.ndim).brought_to(how.learned, raw, how.ndim)
     return how.apply(raw)
-
-
-def _compare_intensities(images: Sequence[Image], learned: Intensities) -> None:
-    """Refuses images whose values are far from those learned on, and tells of those that differ."""
-    for image in images:
-        for facts in image.facts:
-            facts.intensities.refuse_if_far_from(learned, str(image.file), "the forest or network")
-    other = [i.name for i in images if any(f.intensities.differs_from(learned) for f in i.facts)]
-    if other:
-        log.warning(
-            "%d of %d images differ in brightness or contrast from those learned on (%s): %.200s",
-            len(other), len(images), learned.text, ", ".join(other),
-        )  # fmt: skip
 
 
 def _targets(out: Path, images: list[Image]) -> list[Path]:
