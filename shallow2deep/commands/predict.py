@@ -29,7 +29,7 @@ from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import load_model
-from shallow2deep.progress import Bar, watched
+from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
@@ -65,7 +65,8 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    how, colours = _predictor_of(Path(model), step, device, trust)
+    bar = Bar()
+    how, colours = _predictor_of(Path(model), step, device, trust, bar)
     if how.ndim == 3 and data.slices is not None:
         raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
@@ -76,7 +77,7 @@ def predict(
     apply = partial(_rescaled, how) if rescale else how.apply
     pairs = list(zip(images, targets, strict=True))
     with writing(targets):
-        for image, target in watched(pairs, len(pairs), "predicting", Bar()):
+        for image, target in watched(pairs, len(pairs), "predicting", bar):
             p = image.predict(apply, how.ndim)
             write_probabilities(target, p, how.outputs, image.voxel_size)
     return targets
@@ -115,14 +116,16 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tuple[ImagePredictor, str]:
+def _predictor_of(
+    model: Path, step: str, device_name: str, trust: bool, watch: Watch
+) -> tuple[ImagePredictor, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = network_predictor(network, spec, device)
+        how = network_predictor(network, spec, device, watch)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
@@ -131,7 +134,7 @@ def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tupl
     name = _candidate(model, step, config)
     require_current(model, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
     enhancer = _own_enhancer(model, trust, known)
-    return image_predictor(model, name, config, device, enhancer), config.target.channels
+    return image_predictor(model, name, config, device, enhancer, watch), config.target.channels
 
 
 def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:

@@ -20,7 +20,7 @@ from shallow2deep.io.map_files import write_probabilities
 from shallow2deep.io.volumes import Volume, members
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import of_foreground
-from shallow2deep.progress import progress_bar
+from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.parallel import threads_each
 
 
@@ -97,13 +97,15 @@ def predict_project(
     found = [(volume.name, RawFacts.of(volume, Known()).intensities) for _, volume in volumes]
     if learned is not None and not rescale:
         compare_with_learned(found, learned, "the forest of the project")
+    bar = Bar()
     with writing(targets):
-        for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
+        pairs = list(zip(targets, volumes, strict=True))
+        for target, (_, volume) in watched(pairs, len(pairs), "predicting", bar):
             forest = forests[spec_of(project, volume)]
             values = volume.read()
             if rescale and learned is not None:
                 values = Intensities.of(values, volume.ndim).brought_to(learned, values, volume.ndim)
-            p = forest_map_on_disk(forest, values, where, engine, threads_each(-1))
+            p = forest_map_on_disk(forest, values, where, engine, threads_each(-1), bar)
             write_probabilities(target, p, of_foreground(forest.classes), volume.voxel_size)
     return targets
 

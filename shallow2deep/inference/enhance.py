@@ -14,6 +14,7 @@ from shallow2deep.inference.network_maps import NetworkPredictor
 from shallow2deep.inference.predictor import ArraySource, BlockSink
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
+from shallow2deep.progress import Watch
 from shallow2deep.settings import EnhancedSettings
 
 _ROWS = 1024  # of a map, or columns, that are in memory at a time
@@ -27,6 +28,7 @@ class Enhancer:
         network: gives logits, and has `step` and `halo` as `UNet` has.
         roles: what each of its outputs tells of the class whose map it is given.
         kept: numbers of the classes, from 1, whose maps stay the forest's.
+        watch: is told how many of a large image's blocks are done.
     """
 
     network: nn.Module
@@ -34,6 +36,7 @@ class Enhancer:
     settings: EnhancedSettings = field(default_factory=EnhancedSettings)
     device: torch.device | str = "cpu"
     kept: frozenset[int] = frozenset()
+    watch: Watch | None = None
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
@@ -103,8 +106,9 @@ class Enhancer:
         scaled = _resized(p, (max(1, round(height * scale)), max(1, round(width * scale))))
         enhanced = DiskMap((len(self.roles), *scaled.shape[1:]))
         predict_blocks(
-            self.predictor(), ArraySource(scaled), _Reordered(enhanced, self._order), self.settings.block
-        )
+            self.predictor(), ArraySource(scaled), _Reordered(enhanced, self._order), self.settings.block,
+            watch=self.watch, what=f"enhancer blocks at scale {scale:g}",
+        )  # fmt: skip
         return _resized(enhanced, (height, width))
 
 

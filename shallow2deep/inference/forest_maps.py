@@ -19,6 +19,7 @@ from shallow2deep.inference.predictor import ArraySink, ArraySource, BlockSink
 from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output, of_forest
+from shallow2deep.progress import Watch
 
 BLOCK = {2: 512, 3: 96}  # side, pixels
 
@@ -106,16 +107,31 @@ def predict_probabilities(
 
 
 def forest_map_on_disk(
-    forest: Forest, raw: np.ndarray, device: str = "cpu", engine: str = "numba", threads: int = 1
+    forest: Forest,
+    raw: np.ndarray,
+    device: str = "cpu",
+    engine: str = "numba",
+    threads: int = 1,
+    watch: Watch | None = None,
 ) -> DiskMap:
-    """See `predict_probabilities`; with no whole map in memory."""
+    """See `predict_probabilities`; with no whole map in memory.
+
+    Args:
+        watch: is told how many of a large image's blocks are done.
+    """
     sink = DiskMap((len(forest.classes), *raw.shape[max(0, raw.ndim - forest.spec.ndim) :]))
-    _predict_into(sink, forest, raw, device, engine, threads)
+    _predict_into(sink, forest, raw, device, engine, threads, watch)
     return sink
 
 
 def _predict_into(
-    sink: BlockSink, forest: Forest, raw: np.ndarray, device: str, engine: str, threads: int
+    sink: BlockSink,
+    forest: Forest,
+    raw: np.ndarray,
+    device: str,
+    engine: str,
+    threads: int,
+    watch: Watch | None = None,
 ) -> None:
     spec = forest.spec
     shape = raw.shape[raw.ndim - spec.ndim :]
@@ -133,7 +149,7 @@ def _predict_into(
     predictor = ForestPredictor(forest, device, engine)
     block = (BLOCK[spec.ndim],) * spec.ndim
     runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
-    predict_blocks(predictor, ArraySource(raw), sink, block, runner)
+    predict_blocks(predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks")
 
 
 def _on_processor(forest: Forest, engine: str) -> _PredictBlock:

@@ -21,6 +21,7 @@ from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output, foreground, of_forest
+from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig
 
@@ -99,19 +100,25 @@ class ImagePredictor:
 
 
 def image_predictor(
-    run: Path, name: str, config: AdaptConfig, device: torch.device, enhancer: OpenedEnhancer
+    run: Path,
+    name: str,
+    config: AdaptConfig,
+    device: torch.device,
+    enhancer: OpenedEnhancer,
+    watch: Watch | None = None,
 ) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
         enhancer: the run's own.
+        watch: is told how many of a large image's blocks are done.
 
     Raises:
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return network_predictor(network, spec, device)
+        return network_predictor(network, spec, device, watch)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -125,24 +132,30 @@ def image_predictor(
         device=str(device),
         engine=config.engine,
         threads=threads_each(config.jobs),
+        watch=watch,
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancer(config, enhancer, device)
+    applied = applied_enhancer(config, enhancer, device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
 
-def applied_enhancer(config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device) -> Enhancer:
+def applied_enhancer(
+    config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device, watch: Watch | None = None
+) -> Enhancer:
     """An enhancer, as the settings apply it to the classes that it is for."""
     kept = kept_classes(config, enhancer.spec)
-    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept)
+    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept, watch)
 
 
-def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> ImagePredictor:
+def network_predictor(
+    network: UNet, spec: ModelSpec, device: torch.device, watch: Watch | None = None
+) -> ImagePredictor:
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
-    return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs, 2, learned)
+    apply = partial(predict_raw, network, spec, device=device, watch=watch)
+    return ImagePredictor(apply, spec.outputs, 2, learned)
 
 
 def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancer, raw: np.ndarray) -> Map:
