@@ -1,7 +1,7 @@
 """Makes the tables of docs/results.md: every result and baseline on the 2D targets of ../shared/data.
 
     python pipelines/results.py --data ../shared/data --runs runs [--pairs vnc-epfl …] [--seeds 3]
-        [--segmentor-seeds 3] [--baselines] [--kept] [--set target_forest.brightness=0.3 …]
+        [--leave-one-out] [--segmentor-seeds 3] [--baselines] [--kept] [--set target_forest.brightness=0.3 …]
 
 Runs that are finished are not made again. Prints Markdown; what was not asked for is "not run".
 """
@@ -10,9 +10,10 @@ import argparse
 import csv
 import json
 import math
+import shutil
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Pair:
     Attributes:
         slices, test_slices: planes of volumes that are painted on, and that are scored.
         test_valid: masks of what is scored; all if empty.
+        left_out: the source of the recipe that the enhancer does not learn on.
     """
 
     recipe: str
@@ -69,6 +71,7 @@ class Pair:
     slices: str | None = None
     test_slices: str | None = None
     test_valid: tuple[str, ...] = ()
+    left_out: str | None = None
 
 
 def nuclei(folder: str, data: Path) -> Pair:
@@ -166,6 +169,44 @@ def pairs(data: Path, runs: Path) -> dict[str, Pair]:
         "fluo-embryo": nuclei("dsb_fluo_embryo", data),
         "fluo-purple": nuclei("dsb_purple_256x320", data),
     }
+
+
+def left_out(known: dict[str, Pair]) -> dict[str, Pair]:
+    """Each kind of image as target of an enhancer that has learned on all others of its structure."""
+    mitochondria, membranes = "mitochondria_em_2d", "membranes_em_2d"
+    of_nuclei = {name: pair for name, pair in known.items() if name.startswith("fluo")}
+    found = {
+        "epfl": replace(known["vnc-epfl"], recipe=mitochondria, left_out="epfl"),
+        "cdeep3m": replace(known["vnc-cdeep3m"], recipe=mitochondria, left_out="cdeep3m"),
+        "vnc": replace(known["cdeep3m-vnc"], recipe=mitochondria, left_out="vnc"),
+        "hela": replace(known["em-2d-hela"], recipe=mitochondria),
+        "medulla-membranes": replace(known["vnc-medulla"], recipe=membranes, left_out="medulla"),
+        "vnc-membranes": replace(known["medulla-vnc"], recipe=membranes, left_out="vnc"),
+    }
+    return {name: replace(pair, left_out=name) for name, pair in of_nuclei.items()} | found
+
+
+def trained(pair: Pair, options: argparse.Namespace) -> Path:
+    """The run with the enhancer of a pair, of a folder with such runs or trained here."""
+    name = pair.recipe + (f"-{pair.left_out}" if pair.left_out else "")
+    if options.enhancers:
+        return options.enhancers / name
+    recipe = HERE / f"{pair.recipe}.yaml"
+    values = read_yaml(recipe)
+    if options.source_net:
+        ours = ("boundary", "raw")
+        values["source_net"] = {k: v for k, v in values["enhancer"].items() if k not in ours}
+    run = options.runs / pair.recipe
+    enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), run)
+    if not pair.left_out:
+        return run
+    other = options.runs / name
+    if not other.exists():  # forests and their maps are the same
+        shutil.copytree(run, other, ignore=shutil.ignore_patterns("enhancer", "source_net"))
+    enhancer_train(
+        validated(EnhancerTrainConfig, values | {"leave_out": [pair.left_out]}, str(recipe)), other
+    )
+    return other
 
 
 def under(data: Path, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -309,9 +350,13 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true", help="also strokes alone, and dense labels")
     parser.add_argument("--source-net", action="store_true", help="also train the sources' networks on raw")
     parser.add_argument("--set", action="append", default=[], help="any setting of adapt, KEY=VALUE")
+    parser.add_argument("--leave-one-out", action="store_true", help="enhancers that know all other kinds")
+    parser.add_argument("--enhancers", type=Path, help="folder with runs RECIPE[-LEFT_OUT]; else trained")
     parser.add_argument("--kept", action="store_true", help="make nothing; judge anew what is there")
     options = parser.parse_args()
     known = pairs(options.data, options.runs)
+    if options.leave_one_out:
+        known = left_out(known)
     rows, everything = [], []
     for name in options.pairs or known:
         if options.kept:
@@ -322,13 +367,7 @@ def main() -> None:
         pair = known[name]
         if not (options.data / pair.strokes).exists():
             draw_on_hela(options.data, Path(pair.strokes))
-        recipe = HERE / f"{pair.recipe}.yaml"
-        values = read_yaml(recipe)
-        if options.source_net:
-            values["source_net"] = {k: v for k, v in values["enhancer"].items() if k != "boundary"}
-        source = options.runs / pair.recipe
-        enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), source)
-        rows += list(score_pair(name, pair, source, options))
+        rows += list(score_pair(name, pair, trained(pair, options), options))
     print(f"| source-target | strokes (pixels) | {' | '.join(COLUMNS)} | recommended (good) |")
     print(f"|{'---|' * (len(COLUMNS) + 3)}")
     print("\n".join(rows))

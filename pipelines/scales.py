@@ -46,11 +46,11 @@ def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
         truths = [truth.read() > 0 for truth in parts[: len(maps)]]
         valids = [valid.read() > 0 for valid in open_volumes(under(options.data, pair.test_valid))] or None
         cells = [pooled_score([p[1] for p in maps], truths, valids)["dice"]]
-        found = {scale: [enhancer.enhance_at_scale(p[1], scale) for p in maps] for scale in SCALES}
+        found = {scale: [enhancer.enhance_at_scale(p[1:2], scale) for p in maps] for scale in SCALES}
         for scales in (*((scale,) for scale in SCALES), *SEVERAL):
             together = zip(*(found[scale] for scale in scales), strict=True)
-            means = [weighed_mean(several, p[1])[-1] for several, p in zip(together, maps, strict=True)]
-            cells.append(pooled_score(means, truths, valids)["dice"])
+            means = [weighed_mean(several, p[1:2]) for several, p in zip(together, maps, strict=True)]
+            cells.append(pooled_score([np.asarray(p)[-1] for p in means], truths, valids)["dice"])
         yield f"| {name} | {amount} | {' | '.join(f'{cell:.3f}' for cell in cells)} |"
 
 

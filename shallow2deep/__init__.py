@@ -21,6 +21,7 @@ _HOMES = {
     "open_volume": "io.volumes",
     "ArraySink": "inference.predictor",
     "ArraySource": "inference.predictor",
+    "Bar": "progress",
     "BlockSink": "inference.predictor",
     "BlockSource": "inference.predictor",
     "Enhancer": "inference.enhance",
@@ -29,6 +30,7 @@ _HOMES = {
     "NetworkPredictor": "inference.network_maps",
     "RunStatus": "commands.status",
     "Threads": "inference.block_loop",
+    "Watch": "progress",
     "Moments": "inference.moments",
     "Predictor": "inference.predictor",
     "predict_blocks": "inference.block_loop",
@@ -102,6 +104,8 @@ if TYPE_CHECKING:
     from shallow2deep.io.volumes import open_volume as open_volume
     from shallow2deep.networks.model import ModelSpec as ModelSpec
     from shallow2deep.outputs import Output as Output
+    from shallow2deep.progress import Bar as Bar
+    from shallow2deep.progress import Watch as Watch
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import RawData as RawData

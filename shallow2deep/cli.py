@@ -4,7 +4,8 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -84,6 +85,9 @@ Axes = Annotated[
 ]
 Trust = Annotated[bool, typer.Option(help="run Python code in the enhancer's package, if it needs that")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+Rescale = Annotated[
+    bool, typer.Option("--rescale", help="bring images to the range of values that was learned on")
+]
 Slices = Annotated[str | None, typer.Option(help='z planes of volumes to use, e.g. "0:16" or "0,7,14"')]
 
 
@@ -152,10 +156,15 @@ def adapt(
     if json_:
         print_json(choice)
         return
-    typer.echo(f"recommended: {choice['recommended']}: {choice['reason']}")
-    typer.echo(f"its maps:    {folder}")
-    typer.echo(f"all results: {run}, in folders of their names")
-    typer.echo(f"report:      {run / 'report.html'}")
+    told = f"{choice['recommended']}: {choice['reason']}"
+    print_rows(
+        [
+            ["recommended:", told],
+            ["its maps:", str(folder)],
+            ["all results:", f"{run}, in folders of their names"],
+            ["report:", str(run / "report.html")],
+        ]
+    )
 
 
 @app.command()
@@ -197,9 +206,7 @@ def predict(
     axes: Axes = None,
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
-    rescale: Annotated[
-        bool, typer.Option("--rescale", help="bring images to the range of values that was learned on")
-    ] = False,
+    rescale: Rescale = False,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
@@ -249,7 +256,7 @@ def evaluate(
     if json_:
         print_json(known)
     else:
-        typer.echo(table(scores if each else {"all": scores["all"]}))
+        print_rows(score_rows(scores if each else {"all": scores["all"]}))
         if not each and len(scores) > 2:
             typer.echo(f"{len(scores) - 1} images; --each shows each")
     if out:
@@ -257,18 +264,40 @@ def evaluate(
         typer.echo(f"written: {out}", err=json_)
 
 
+_STYLES = {"finished": "green", "at work": "cyan", "interrupted": "yellow", "stale": "yellow", "to do": "dim"}
+
+
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns: on a terminal coloured and wrapped to its width, otherwise plain and not wrapped."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        for row in rows:
+            styles = ["bold", *(_STYLES.get(cell, "") for cell in row[1:])]
+            cells = zip(row, styles, strict=True)
+            grid.add_row(*(Text(cell, style, overflow="fold") for cell, style in cells))
+        Console().print(grid)
+        return
+    lines = [[cell.split("\n") for cell in row] for row in rows]
+    flat = [list(line) for row in lines for line in zip_longest(*row, fillvalue="")]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    for line in flat:
+        typer.echo("  ".join(c.ljust(n) for c, n in zip(line, widths, strict=True)).rstrip())
+
+
 def print_json(values: object) -> None:
     """For other programs: nothing else is written to standard output."""
     typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
 
 
-def table(scores: dict[str, dict[str, float]]) -> str:
-    """Scores as aligned text, a line per image."""
+def score_rows(scores: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Scores for `print_rows`, a row per image."""
     columns = ("dice", "iou", "precision", "recall", "average_precision", "soft_dice")
-    width = max(map(len, scores))
-    lines = [" " * width + "".join(f"{c.replace('average_precision', 'avg.prec.'):>11}" for c in columns)]
-    lines += [f"{name:<{width}}" + "".join(f"{s[c]:11.3f}" for c in columns) for name, s in scores.items()]
-    return "\n".join(lines)
+    header = ["", *(c.replace("average_precision", "avg.prec.") for c in columns)]
+    return [header, *([name, *(f"{s[c]:.3f}" for c in columns)] for name, s in scores.items())]
 
 
 @app.command()
@@ -321,10 +350,11 @@ def models(json_: Json = False) -> None:
             ]
         )
         return
+    rows = []
     for model in known_models():
         licence = model.package.licence or "terms in its documentation"
-        typer.echo(f"{model.name:<24} {model.package.kind:<10} {licence:<18} {model.package.description}")
-        typer.echo(f"{'':<24} {model.path}")
+        rows.append([model.name, model.package.kind, licence, f"{model.package.description}\n{model.path}"])
+    print_rows(rows)
 
 
 ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")
@@ -351,11 +381,12 @@ def ilp_predict(
         list[str] | None, typer.Option(help="other data to predict, in place of the project's own")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "cpu",
+    rescale: Rescale = False,
 ) -> None:
     """Predict with the forest that was trained in ilastik, without ilastik."""
     from shallow2deep.commands.project import predict_project
 
-    for path in predict_project(project, out, raw or (), device=device):
+    for path in predict_project(project, out, raw or (), device=device, rescale=rescale):
         typer.echo(path)
 
 
@@ -372,8 +403,7 @@ def status(
         print_json({"command": found.command, "at_work": found.at_work, "stages": stages, "last": found.last})
         return
     typer.echo(f"{run}: {found.command}{', at work now' if found.at_work else ''}")
-    for name, state in found.stages.items():
-        typer.echo(f"  {name:<15} {state.word}{f': {state.reason}' if state.reason else ''}")
+    print_rows([[f"  {name}", state.word, state.reason] for name, state in found.stages.items()])
     if found.last and found.last["kind"] == "progress":
         last = found.last
         left = f", about {last['left_s'] / 60:.0f} min left" if "left_s" in last else ""
@@ -396,9 +426,8 @@ def demo(
     from shallow2deep.commands.demo import run_demo
 
     result = run_demo(out)
-    typer.echo(table(result.scores))
-    for name, path in result.places.items():
-        typer.echo(f"{name + ':':<16}{path}")
+    print_rows(score_rows(result.scores))
+    print_rows([[f"{name}:", str(path)] for name, path in result.places.items()])
 
 
 class _Handler(logging.Handler):

@@ -1,6 +1,7 @@
 """Who follows a long piece of work: is told how far it is, and may ask it to pause or stop."""
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -8,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
+_FEW = 16  # blocks that are done while one looks
 
 
 class Watch(Protocol):
@@ -39,6 +41,8 @@ class Bar:
 
     def progress(self, what: str, done: int, total: int, **values: float) -> None:
         if self._bar is None or self._what != what or done < self._done:
+            if self._bar is not None:
+                self._bar.leave = False  # it makes room for what goes on within one of its pieces
             self.close()
             self._bar = progress_bar(total=total, desc=what, initial=done)
             self._what, self._done = what, done
@@ -62,6 +66,24 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+class Counter:
+    """Tells how many blocks of an image are done, from any thread; of a small image, nothing.
+
+    Args:
+        what: is counted, such as "forest blocks".
+    """
+
+    def __init__(self, watch: Watch | None, what: str, total: int):
+        self._watch, self._what, self._total = watch if total > _FEW else None, what, total
+        self._done, self._lock = 0, threading.Lock()
+
+    def one_more(self) -> None:
+        with self._lock:
+            self._done += 1
+            if self._watch is not None:
+                self._watch.progress(self._what, self._done, self._total)
 
 
 _hidden = False

@@ -1,6 +1,7 @@
 """The command line as such: quick refusals, options before the command, output for programs."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tiny import Data
 
+from shallow2deep.cli import print_rows
 from shallow2deep.version import VERSION
 
 
@@ -108,3 +110,26 @@ def test_scores_go_by_name_and_channels_too(tmp_path: Path) -> None:
     wrong = s2d("evaluate", *files, "--channel", "nucleus")
     assert wrong.returncode == 2
     assert "cell boundary, cell" in wrong.stderr
+
+
+ROWS = [["", "dice"], ["a longer name", "0.500"], ["stage", "stale"], ["m", "two\nlines"]]
+
+
+def test_columns_are_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(ROWS)
+    lines = ["               dice", "a longer name  0.500", "stage          stale"]
+    assert capsys.readouterr().out.splitlines() == [*lines, "m              two", "               lines"]
+
+
+def test_columns_are_coloured_and_fit_into_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for name, value in {"TERM": "xterm", "COLUMNS": "40"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_rows([*ROWS, ["wide", "word " * 30 + "/a/long/path" * 9]])
+    out = capsys.readouterr().out
+    assert "\x1b[33mstale" in out
+    assert "…" not in out
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 40

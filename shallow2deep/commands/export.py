@@ -17,6 +17,7 @@ from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network_maps import predict_raw, predict_with_network
+from shallow2deep.inputs.models import load_companion
 from shallow2deep.inputs.results import (
     ENHANCED,
     ENHANCER,
@@ -29,7 +30,7 @@ from shallow2deep.inputs.results import (
 from shallow2deep.inputs.target import open_target
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.map_files import read_map
-from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import (
@@ -62,6 +63,7 @@ class _Model:
     settings: PackageSettings
     classes: tuple[str, ...]
     sample: np.ndarray
+    companion: tuple[UNet, ModelSpec] | None = None
     raw_type: np.dtype | None = None
     measured: str = ""
 
@@ -118,8 +120,9 @@ def export(
     info = _info(model)
     require_bioimageio()
     return write_package(
-        out, model.network, model.spec, info, model.sample, _cover(model), weights, check_package
-    )
+        out, model.network, model.spec, info, model.sample, _cover(model), weights, check_package,
+        model.companion,
+    )  # fmt: skip
 
 
 def _export_project(run: Path, out: Path) -> Path:
@@ -145,7 +148,8 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     sample = max(maps, key=np.std).astype(np.float32) / 255  # an empty one would test nothing
     score = spec.record.get("training", {}).get("best_score", -1)
     measured = f"On held-out source images: Dice {score:.3f}." if score > 0 else ""
-    return _Model(network, spec, config.package, config.classes, sample, measured=measured)
+    companion = load_model(run / ENHANCER / WITH_RAW) if config.enhancer.raw else None
+    return _Model(network, spec, config.package, config.classes, sample, companion, measured=measured)
 
 
 def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:
@@ -164,10 +168,15 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: boo
     image = target.images[0]
     if spec.kind == "enhancer":
         sample = image.split(read_map(map_path(run / FOREST, image))[0])[0][1:2]
-        return _Model(network, spec, config.package, config.classes, _cut(sample), measured=measured)
+        companion = load_companion(run / ENHANCER)
+        return _Model(
+            network, spec, config.package, config.classes, _cut(sample), companion, measured=measured
+        )
     raw = image.parts[0].read()
     sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
-    return _Model(network, spec, config.package, config.classes, _cut(sample), image.whole.dtype, measured)
+    return _Model(
+        network, spec, config.package, config.classes, _cut(sample), None, image.whole.dtype, measured
+    )
 
 
 def _network_of(run: Path, config: AdaptConfig, step: str | None) -> str:

@@ -1,6 +1,5 @@
 """`s2d predict`: applies what a run has made to further images."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,7 +9,7 @@ import numpy as np
 
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
-from shallow2deep.inference.intensity import Intensities
+from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
 from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
 from shallow2deep.inputs.results import (
@@ -23,18 +22,17 @@ from shallow2deep.inputs.results import (
     network_predictor,
 )
 from shallow2deep.io.atomic import one_writer, read_json
+from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import load_model
-from shallow2deep.progress import Bar, watched
+from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
-
-log = logging.getLogger(__name__)
 
 RECOMMENDED = "recommended"
 
@@ -67,17 +65,19 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
-    how, colours = _predictor_of(Path(model), step, device, trust)
+    bar = Bar()
+    how, colours = _predictor_of(Path(model), step, device, trust, bar)
     if how.ndim == 3 and data.slices is not None:
         raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
     images = open_images(data, 2, colours)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
-        _compare_intensities(images, how.learned)
+        found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]
+        compare_with_learned(found, how.learned, "the forest or network")
     apply = partial(_rescaled, how) if rescale else how.apply
     pairs = list(zip(images, targets, strict=True))
     with writing(targets):
-        for image, target in watched(pairs, len(pairs), "predicting", Bar()):
+        for image, target in watched(pairs, len(pairs), "predicting", bar):
             p = image.predict(apply, how.ndim)
             write_probabilities(target, p, how.outputs, image.voxel_size)
     return targets
@@ -95,24 +95,11 @@ def writing(targets: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-def _rescaled(how: ImagePredictor, raw: np.ndarray) -> np.ndarray:
+def _rescaled(how: ImagePredictor, raw: np.ndarray) -> Map:
     """The map of raw that is brought to the range that was learned on."""
     if how.learned is not None:
         raw = Intensities.of(raw, how.ndim).brought_to(how.learned, raw, how.ndim)
     return how.apply(raw)
-
-
-def _compare_intensities(images: Sequence[Image], learned: Intensities) -> None:
-    """Refuses images whose values are far from those learned on, and tells of those that differ."""
-    for image in images:
-        for facts in image.facts:
-            facts.intensities.refuse_if_far_from(learned, str(image.file), "the forest or network")
-    other = [i.name for i in images if any(f.intensities.differs_from(learned) for f in i.facts)]
-    if other:
-        log.warning(
-            "%d of %d images differ in brightness or contrast from those learned on (%s): %.200s",
-            len(other), len(images), learned.text, ", ".join(other),
-        )  # fmt: skip
 
 
 def _targets(out: Path, images: list[Image]) -> list[Path]:
@@ -129,14 +116,16 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tuple[ImagePredictor, str]:
+def _predictor_of(
+    model: Path, step: str, device_name: str, trust: bool, watch: Watch
+) -> tuple[ImagePredictor, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = network_predictor(network, spec, device)
+        how = network_predictor(network, spec, device, watch)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
@@ -145,7 +134,7 @@ def _predictor_of(model: Path, step: str, device_name: str, trust: bool) -> tupl
     name = _candidate(model, step, config)
     require_current(model, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
     enhancer = _own_enhancer(model, trust, known)
-    return image_predictor(model, name, config, device, enhancer), config.target.channels
+    return image_predictor(model, name, config, device, enhancer, watch), config.target.channels
 
 
 def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:

@@ -8,16 +8,19 @@ from shallow2deep.commands.predict import writing
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
-from shallow2deep.inference.forest_maps import predict_probabilities
-from shallow2deep.inputs.ilastik import open_frames, plain_title, project_forest, spec_of
+from shallow2deep.inference.forest_maps import forest_map_on_disk
+from shallow2deep.inference.intensity import Intensities, compare_with_learned
+from shallow2deep.inputs.facts import RawFacts
+from shallow2deep.inputs.ilastik import learned_range, open_frames, plain_title, project_forest, spec_of
 from shallow2deep.inputs.images import new_name, refuse_overwriting, require_writable
 from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import Project, lane_frames, open_project
+from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import write_probabilities
-from shallow2deep.io.volumes import Volume, check_finite, members
+from shallow2deep.io.volumes import Volume, members
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import of_foreground
-from shallow2deep.progress import progress_bar
+from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.parallel import threads_each
 
 
@@ -52,7 +55,12 @@ def _label_name(project: Project, number: int) -> str:
 
 
 def predict_project(
-    path: str | Path, out: str | Path, raw: Sequence[str] = (), engine: str = "numba", device: str = "cpu"
+    path: str | Path,
+    out: str | Path,
+    raw: Sequence[str] = (),
+    engine: str = "numba",
+    device: str = "cpu",
+    rescale: bool = False,
 ) -> list[Path]:
     """Predicts with the forest that was trained in ilastik, as ilastik does.
 
@@ -61,6 +69,8 @@ def predict_project(
         out: a folder, which gets a .h5 file for each of the project's data sets and time points.
         raw: other data to predict, like those of the project, in place of its own.
         engine, device: what computes, and where; a GPU's values differ from ilastik's by rounding.
+        rescale: whether data are shifted and scaled to the range of values of the project's painted images;
+            otherwise those far outside are refused, if these images are found.
 
     Returns:
         The files written: float32 `(labels, [z,] y, x)` each.
@@ -77,25 +87,39 @@ def predict_project(
     targets = [out / f"{name}.h5" for name, _ in volumes]
     refuse_overwriting(targets, [project.path, *files])
     require_writable(targets)
-    forests = _forests_for(project, [volume for _, volume in volumes])
-    for _, volume in volumes:
-        check_finite(volume)
+    learned = learned_range(project)
+    if rescale and learned is None:
+        raise InputError(
+            f"{path}: the images that were painted on are not all found, so the range of their values is not "
+            "known; put them where the project expects them, or leave out rescale"
+        )
+    forests = _forests_for(project, [volume for _, volume in volumes], learned)
+    found = [(volume.name, RawFacts.of(volume, Known()).intensities) for _, volume in volumes]
+    if learned is not None and not rescale:
+        compare_with_learned(found, learned, "the forest of the project")
+    bar = Bar()
     with writing(targets):
-        for target, (_, volume) in zip(targets, progress_bar(volumes, desc="predicting"), strict=True):
+        pairs = list(zip(targets, volumes, strict=True))
+        for target, (_, volume) in watched(pairs, len(pairs), "predicting", bar):
             forest = forests[spec_of(project, volume)]
-            p = predict_probabilities(forest, volume.read(), where, engine, threads_each(-1))
+            values = volume.read()
+            if rescale and learned is not None:
+                values = Intensities.of(values, volume.ndim).brought_to(learned, values, volume.ndim)
+            p = forest_map_on_disk(forest, values, where, engine, threads_each(-1), bar)
             write_probabilities(target, p, of_foreground(forest.classes), volume.voxel_size)
     return targets
 
 
-def _forests_for(project: Project, volumes: Sequence[Volume]) -> dict[FeatureSpec, Forest]:
+def _forests_for(
+    project: Project, volumes: Sequence[Volume], learned: Intensities | None
+) -> dict[FeatureSpec, Forest]:
     """The project's forest for each kind of data among `volumes`."""
     forests: dict[FeatureSpec, Forest] = {}
     for volume in volumes:
         try:
             spec = spec_of(project, volume)
             if spec not in forests:
-                forests[spec] = project_forest(project, spec)
+                forests[spec] = project_forest(project, spec, learned=learned)
         except InputError as error:
             read_as = f"{volume.name}, read as {volume.axes} of shape {volume.shape}"
             raise type(error)(f"{read_as}: {error}") from None

@@ -10,6 +10,7 @@ from shallow2deep.seeding import generator
 
 _RESAMPLES = 2000
 MIN_STROKES = 4  # of each class that are held out: fewer say too little about the spread
+_TOLERATED = 0.05  # accuracy: strokes miss the places at which a forest is wrong, so small losses tell little
 _ALIKE = 0.01  # accuracies that differ by no more are not told apart
 
 
@@ -156,8 +157,9 @@ def recommend(
     """The candidate to use, and why, in a sentence.
 
     Candidates that are surely better than the baseline on held-out strokes come first: of those about as good
-    as the best, the most consistent one. If there is none, the first of `trusted` that is not surely worse.
-    Strokes lie in the middle of things, where the baseline is right: they can rule a candidate out, but
+    as the best, the most consistent one. If there is none, the first of `trusted` that is not surely worse by
+    more than 0.05, or, where there are too few strokes to judge by, simply the first: a guess, and said to be
+    one. Strokes lie in the middle of things, where the baseline is right: they can rule a candidate out, but
     seldom show that it is better elsewhere.
 
     Args:
@@ -166,16 +168,19 @@ def recommend(
         painted: how many strokes there are of each class, in words.
     """
     short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
+    guess = next(iter(trusted), baseline)
+    often = f", and {guess} is most often the best" if guess != baseline else ""
     if not any(strokes.values()):
-        return baseline, (
-            "no strokes were held out, so nothing can be judged: look at the pictures of all results, or "
-            f"paint {2 * MIN_STROKES} strokes or more of each class{_of(painted)}, leave held_out above 0, "
-            "and have the forest trained here"
+        return guess, (
+            f"a guess: no strokes were held out, so nothing can be judged{often}; look at the pictures of "
+            f"all results, or paint {2 * MIN_STROKES} strokes or more of each class{_of(painted)}, leave "
+            "held_out above 0, and have the forest trained here"
         )
     if short:
-        return baseline, (
-            f"the evidence is too weak: {MIN_STROKES} held-out strokes of each class are needed, class "
-            f"{short[0]} has {strokes.get(short[0], 0)}; paint more strokes{_of(painted)}"
+        return guess, (
+            f"a guess: {MIN_STROKES} held-out strokes of each class are needed to judge, class {short[0]} "
+            f"has {strokes.get(short[0], 0)}{often}; look at the pictures, or paint more "
+            f"strokes{_of(painted)}"
         )
     better = {name: s for name, s in scores.items() if name != baseline and s.gain_low > 0}
     if not better:
@@ -196,13 +201,14 @@ def _of(painted: str) -> str:
 
 def _not_ruled_out(scores: Mapping[str, Score], baseline: str, trusted: Sequence[str]) -> tuple[str, str]:
     for name in trusted:
-        if scores[name].gain_high >= 0:
+        if scores[name].gain_high >= -_TOLERATED:
             return name, (
-                f"on held-out strokes it is not surely worse than {baseline} ({_interval(scores[name])}), "
-                "and of what strokes do not rule out it is most often the best; look at the pictures"
+                f"on held-out strokes it is not surely worse than {baseline} by more than {_TOLERATED} "
+                f"({_interval(scores[name])}), and of what strokes do not rule out it is most often the "
+                "best; look at the pictures"
             )
     others = {name: score for name, score in scores.items() if name != baseline}
-    if others and all(score.gain_high < 0 for score in others.values()):
+    if others and all(score.gain_high < -_TOLERATED for score in others.values()):
         worse = ", ".join(f"{name} {_interval(score)}" for name, score in others.items())
         return baseline, f"on held-out strokes every other result is surely worse: {worse}"
     best = max(scores, key=lambda name: scores[name].accuracy)

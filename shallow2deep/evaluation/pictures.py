@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from shallow2deep.io.atomic import atomic_path, write_bytes
 
-STROKE_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")
+CLASS_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")  # of strokes and maps
+STROKES, OUTLINES = "strokes", "outlines"
 
 
 def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str] = ()) -> Path:
     """Writes a PNG with a row of pictures for each image.
 
     Args:
-        rows: for each image its pictures by title, all 2D; "raw" is stretched to its own contrast,
-            "strokes" is drawn in colours over raw and may be absent in some rows, all others are shown
-            from 0 to 1.
+        rows: for each image its pictures by title; "raw" `(y, x)` is stretched to its own contrast,
+            "strokes" `(y, x)` is drawn in the classes' colours over raw and may be absent in some rows, and
+            so are the "outlines" of the foreground classes' maps `(K, y, x)`, at 0.5. All others are shown
+            from 0 to 1: `(y, x)` in grey, and `(K, y, x)` in the colours of the foreground classes.
         captions: text at the left of each row.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +78,7 @@ def show(
     """
     row = {"raw": raw.mean(0) if raw.ndim == 3 else raw}
     if strokes is not None:
-        row["strokes"] = strokes
+        row[STROKES] = strokes
     if probabilities is not None:
         maps = probabilities[None] if probabilities.ndim == 2 else probabilities
         row |= {f"map {n}": p for n, p in enumerate(maps)}
@@ -86,8 +89,8 @@ def show(
 
 def _panel(rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str]) -> Figure:
     titles = list(dict.fromkeys(title for row in rows for title in row))
-    if "strokes" in titles:  # beside raw, also where the first row has none
-        titles.insert(1, titles.pop(titles.index("strokes")))
+    if STROKES in titles:  # beside raw, also where the first row has none
+        titles.insert(1, titles.pop(titles.index(STROKES)))
     height, width = next(iter(rows[0].values())).shape
     size = (2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35)
     fig = Figure(size, layout="constrained")  # no window system, and no notebook's, takes part
@@ -109,12 +112,21 @@ def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
         axis.set_axis_off()
         return
     image = row[title]
-    if title in ("raw", "strokes"):
+    if title in ("raw", STROKES, OUTLINES):
         low, high = np.percentile(row["raw"], (0.5, 99.5))
         axis.imshow(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
-        if title == "strokes":
-            colours = ListedColormap(STROKE_COLOURS)
+        if title == STROKES:
+            colours = ListedColormap(CLASS_COLOURS)
             painted = np.ma.masked_equal(image, 0)
-            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(STROKE_COLOURS), interpolation="nearest")
+            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(CLASS_COLOURS), interpolation="nearest")
+        if title == OUTLINES:
+            for p, colour in zip(image, cycle(CLASS_COLOURS[1:]), strict=False):
+                if p.min() < 0.5 < p.max():
+                    axis.contour(p, [0.5], colors=[colour], linewidths=0.8)
+    elif image.ndim == 3:
+        coloured = np.zeros((*image.shape[1:], 3))
+        for p, colour in zip(image, cycle(CLASS_COLOURS[1:]), strict=False):
+            coloured += p[..., None] * np.array(to_rgb(colour))
+        axis.imshow(coloured.clip(0, 1), interpolation="nearest")
     else:
         axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -1,16 +1,18 @@
 """Writes an enhancer or segmentor as a bioimage.io package, which ilastik and other programs open."""
 
+import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import safetensors.torch
 import yaml
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.archive import RDF_NAMES
-from shallow2deep.exports.rdf import PackageInfo, documentation, plain, problem_of_info, rdf_of
+from shallow2deep.exports.rdf import COMPANION, PackageInfo, documentation, plain, problem_of_info, rdf_of
 from shallow2deep.exports.tiling import Tiling, problems_for_ilastik
 from shallow2deep.exports.verification import checked_sample, largest_difference, require_equal
 from shallow2deep.exports.weights import FORMATS, architecture, packaged, test_input, weight_files
@@ -29,6 +31,7 @@ def write_package(
     cover: bytes | np.ndarray,
     formats: Sequence[str] = ("pytorch_state_dict", "torchscript"),
     check: Callable[[Path], None] | None = None,
+    companion: tuple[UNet, ModelSpec] | None = None,
 ) -> Path:
     """Writes a package, after the networks in it gave for `sample` what `network` gives.
 
@@ -44,6 +47,8 @@ def write_package(
         cover: a PNG file's bytes, or uint8 `(y, x)` or `(y, x, 3)`.
         formats: any of `FORMATS`; the state dict is always written.
         check: of the package before it gets its name, such as `check_package`.
+        companion: an enhancer's network that sees raw beside maps, and its description; only this program
+            uses it.
 
     Returns:
         `path`.
@@ -65,6 +70,11 @@ def write_package(
         **weight_files(model, test_input(model, sample), formats),
     }
     rdf = plain(rdf_of(model, spec, info, files))
+    if companion is not None:
+        name, data = f"{COMPANION}.safetensors", safetensors.torch.save(companion[0].state_dict())
+        said = {"source": name, "sha256": hashlib.sha256(data).hexdigest(), "model": companion[1].to_dict()}
+        rdf["config"]["shallow2deep"][COMPANION] = plain(said)
+        files[name] = data
     files["rdf.yaml"] = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True).encode()
     with atomic_path(path) as temporary:
         _write_files(temporary, files)

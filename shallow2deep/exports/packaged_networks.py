@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,21 @@ def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
     if not fits:
         raise DamagedFileError(f"{path}: its weights are not those of its network; export the model again")
     network.load_state_dict({name: t.contiguous() for name, t in tensors.items()}, assign=True)
+    return network.eval()
+
+
+def network_of_tensors(path: Path, data: bytes, spec: ModelSpec) -> UNet:
+    """The network that `spec` describes, with the tensors of a safetensors file's bytes."""
+    with torch.device("meta"):
+        network = spec.build()
+    expected = network.state_dict()
+    require_memory(sum(t.numel() * t.element_size() for t in expected.values()), f"the network of {path}")
+    try:
+        network.load_state_dict(safetensors.torch.load(data), strict=True, assign=True)
+    except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise DamagedFileError(
+            f"{path}: the weights of its companion do not load ({one_line(error)}); get the package again"
+        ) from None
     return network.eval()
 
 

@@ -4,6 +4,7 @@ A package is a zip file or a folder with an rdf.yaml that describes the files be
 trusted: sizes, paths and checksums are checked, and no Python in it is run unless the caller says so.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from shallow2deep.errors import DamagedFileError, InputError, one_line
+from shallow2deep.exports.archive import read_file
 from shallow2deep.exports.description import (
     TAG,
     Description,
@@ -23,8 +25,15 @@ from shallow2deep.exports.description import (
     check_sums,
     read_description,
 )
-from shallow2deep.exports.packaged_networks import architecture_network, our_network, torchscript_network
+from shallow2deep.exports.packaged_networks import (
+    architecture_network,
+    network_of_tensors,
+    our_network,
+    torchscript_network,
+)
+from shallow2deep.exports.rdf import COMPANION
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 
 _MAX_MARGIN = 2**12
@@ -102,10 +111,32 @@ def load_package(path: str | Path, trust: bool = False) -> tuple[nn.Module, Mode
     return _foreign_network(path, description, trust), package.spec
 
 
+def load_packaged_companion(path: Path) -> tuple[UNet, ModelSpec] | None:
+    """The network for raw beside maps of an enhancer's package that this program wrote; None without one.
+
+    Raises:
+        InputError: no package at `path`.
+        DamagedFileError: a companion that is truncated, altered or crafted.
+    """
+    description = read_description(path)
+    ours = description.config.get("shallow2deep")
+    said = ours.get(COMPANION) if isinstance(ours, Mapping) else None
+    if said is None:
+        return None
+    if not isinstance(said, Mapping) or not isinstance(said.get("source"), str):
+        raise DamagedFileError(f"{path}: its companion is not described; export it again")
+    spec = _model_spec(said.get("model"), path)
+    data = read_file(path, said["source"])
+    if hashlib.sha256(data).hexdigest() != said.get("sha256"):
+        raise DamagedFileError(f"{path}: {said['source']} differs from its checksum; get the package again")
+    return network_of_tensors(path, data, spec), spec
+
+
 def _package(description: Description, path: Path) -> Package:
     ours = description.config.get("shallow2deep")
     record = dict(ours) if isinstance(ours, Mapping) else {}
     values = record.pop("model", None)
+    record.pop(COMPANION, None)
     model = None if values is None else _model_spec(values, path)
     foreign = "enhancer" if TAG in description.tags else "other"
     return Package(

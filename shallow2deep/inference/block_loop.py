@@ -9,6 +9,7 @@ import numpy as np
 from shallow2deep.blocks import Block, Window, blocks
 from shallow2deep.errors import InputError
 from shallow2deep.inference.predictor import BlockSink, BlockSource, Predictor
+from shallow2deep.progress import Counter, Watch
 
 Runner = Callable[[Callable[[Block], None], Iterable[Block]], None]
 """Calls a function for each block, in any order and in any place where source and sink can be reached."""
@@ -43,6 +44,8 @@ def predict_blocks(
     block: Sequence[int],
     runner: Runner = one_by_one,
     wanted: Callable[[Window], bool] = lambda window: True,
+    watch: Watch | None = None,
+    what: str = "blocks",
 ) -> None:
     """Predicts an image block by block, with the result of the whole image at once.
 
@@ -53,6 +56,7 @@ def predict_blocks(
         source: `([C,] *spatial)`.
         block: pixels per axis that are predicted at a time; rounded up to the predictor's step.
         wanted: which blocks, by their windows, are predicted at all.
+        watch, what: who is told how many of a large image's blocks are done, and by what name.
     """
     ndim = len(block)
     size = source.shape[len(source.shape) - ndim :]
@@ -67,8 +71,11 @@ def predict_blocks(
             values = predictor(*read(source, channels, part, size, predictor.halo))
             kept = tuple(slice(0, s.stop - s.start) for s in window)
             sink.write(window, values[(slice(None), *kept)])
+        counter.one_more()
 
-    runner(predict, blocks(rounded, inner, predictor.halo))
+    parts = list(blocks(rounded, inner, predictor.halo))
+    counter = Counter(watch, what, len(parts))
+    runner(predict, parts)
 
 
 def _clipped(

@@ -1,21 +1,27 @@
 """A forest's maps through an enhancer, at several scales."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import repeat
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
+from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
-from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
+from shallow2deep.inference.network_maps import NetworkPredictor
+from shallow2deep.inference.predictor import BlockSink
+from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
+from shallow2deep.progress import Watch
 from shallow2deep.settings import EnhancedSettings
 
-_ROWS = 256  # of a map that are added up at a time: large maps leave no room for copies
+_OF_COMPANION = 2.0  # how much more its maps count: docs/results.md
+_ROWS = 1024  # of a map, or columns, that are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,12 @@ class Enhancer:
     """An enhancer's network, and how it is applied.
 
     Attributes:
-        network: gives logits, and has `step` and `halo` as `UNet` has. It takes one channel, a class's map,
-            or a second one, standardised raw.
+        network: gives logits, and has `step` and `halo` as `UNet` has.
         roles: what each of its outputs tells of the class whose map it is given.
         kept: numbers of the classes, from 1, whose maps stay the forest's.
-        sees_raw: whether the network takes raw, too.
+        companion: a network of the same roles that sees raw beside the map; its maps are averaged with the
+            first one's.
+        watch: is told how many of a large image's blocks are done.
     """
 
     network: nn.Module
@@ -35,7 +42,8 @@ class Enhancer:
     settings: EnhancedSettings = field(default_factory=EnhancedSettings)
     device: torch.device | str = "cpu"
     kept: frozenset[int] = frozenset()
-    sees_raw: bool = False
+    watch: Watch | None = None
+    companion: nn.Module | None = None
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
@@ -64,84 +72,163 @@ class Enhancer:
 
         Args:
             probabilities: float32 `(C, y, x)`, or `(C, z, y, x)`, which is enhanced plane by plane.
-            raw: `([z,] y, x)` where the network sees it; of several channels the mean is taken.
+            raw: `([C,] [z,] y, x)`, for a companion; of several channels it sees the mean.
 
         Returns:
             float32 `(K, [z,] y, x)`, in the order of `outputs`.
 
         Raises:
-            InputError: the network sees raw, and none was given.
+            InputError: there is a companion, and no raw.
         """
         if probabilities.ndim > 3:
             depth = probabilities.shape[1]
-            raws = [None] * depth if raw is None else _grey(raw, 3)
+            raws = [None] * depth if raw is None else np.moveaxis(raw, -3, 0)
             return np.stack([self.enhance(probabilities[:, z], raws[z]) for z in range(depth)], 1)
-        beside = self._standardised(raw)
-        maps = []
+        return np.asarray(self.enhance_on_disk([p[None] for p in probabilities], raw))
+
+    def enhance_on_disk(self, probabilities: Sequence[Map], raw: np.ndarray | None = None) -> DiskMap:
+        """The same, with no whole map in memory.
+
+        Args:
+            probabilities: of each class, float32 `(1, y, x)`.
+            raw: `([C,] y, x)`.
+
+        Returns:
+            float32 `(K, y, x)`.
+        """
+        beside = self._beside(raw)
+        maps: list[Map] = []
         for number, p in enumerate(probabilities[1:], 1):
             if number in self.kept:
-                maps.append(p[None])
+                maps.append(p)
                 continue
-            found = (self._at_scale(p, beside, scale) for scale in self.settings.scales)
-            maps.append(weighed_mean(found, p))
-        return np.concatenate(maps)
+            scales = self.settings.scales
+            found = [self.enhance_at_scale(p, scale) for scale in scales]
+            if beside is not None:
+                found += [self.enhance_at_scale(p, scale, beside) for scale in scales]
+            maps.append(weighed_mean(found, p, [1.0] * len(scales) + [_OF_COMPANION] * len(scales)))
+        out = DiskMap((sum(one.shape[0] for one in maps), *maps[0].shape[1:]))
+        for rows in _stripes(out.shape[1]):
+            parts = [one[:, rows] for one in maps]
+            out.write((rows, slice(0, out.shape[2])), np.concatenate(parts))
+        return out
 
-    def enhance_at_scale(self, p: np.ndarray, scale: float, raw: np.ndarray | None = None) -> np.ndarray:
-        """A class's map `(y, x)`, resized for the enhancer and back; `(roles, y, x)`, the foreground last."""
-        return self._at_scale(p, self._standardised(raw), scale)
-
-    def _standardised(self, raw: np.ndarray | None) -> np.ndarray | None:
-        """What the network sees beside a map, `(y, x)`; None if that is nothing."""
-        if not self.sees_raw:
+    def _beside(self, raw: np.ndarray | None) -> Map | None:
+        """What the companion sees beside a map: grey, of mean 0 and deviation 1, float32 `(1, y, x)`."""
+        if self.companion is None:
             return None
         if raw is None:
-            raise InputError("this enhancer sees raw, but maps alone came; give raw with them")
-        grey = _grey(raw, 2)
-        return Moments.of(grey).standardised(grey)
+            raise InputError(
+                "this enhancer sees raw, too, but maps alone came; give raw with them, or set enhanced.raw "
+                "to false"
+            )
+        grey = raw if raw.ndim == 2 else raw.mean(0)
+        moments, out = Moments.of(grey), DiskMap((1, *grey.shape))
+        for rows in _stripes(grey.shape[0]):
+            out.write((rows, slice(0, grey.shape[1])), moments.standardised(grey[rows])[None])
+        return out
 
-    def _at_scale(self, p: np.ndarray, beside: np.ndarray | None, scale: float) -> np.ndarray:
-        scaled = tuple(max(1, round(n * scale)) for n in p.shape)
-        channels = [_resized(p[None], scaled).clip(0, 1)]
+    def enhance_at_scale(self, p: Map, scale: float, beside: Map | None = None) -> Map:
+        """A class's map `(1, y, x)`, resized for the enhancer and back.
+
+        Args:
+            beside: standardised raw `(1, y, x)`, for the companion; without it, the first network is applied.
+
+        Returns:
+            float32 `(roles, y, x)`, the foreground last.
+        """
+        height, width = p.shape[1:]
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        scaled, predictor, what = [_resized(p, size)], self.predictor(), "enhancer"
         if beside is not None:
-            channels.append(_resized(beside[None], scaled))
-        image = np.concatenate(channels)
-        enhanced = predict_with_network(self.network, image, self.settings.block, self.device)
-        return _resized(enhanced, p.shape).clip(0, 1)[self._order]
+            assert self.companion is not None
+            scaled.append(_resized(beside, size, -np.inf, np.inf))
+            predictor, what = NetworkPredictor(self.companion, self.roles, self.device), "companion"
+        enhanced = DiskMap((len(self.roles), *size))
+        predict_blocks(
+            predictor, _Channels(scaled), _Reordered(enhanced, self._order), self.settings.block,
+            watch=self.watch, what=f"{what} blocks at scale {scale:g}",
+        )  # fmt: skip
+        return _resized(enhanced, (height, width))
 
 
-def weighed_mean(found: Iterable[np.ndarray], p: np.ndarray) -> np.ndarray:
-    """The mean of enhanced maps `(roles, y, x)`, weighed by how well the last role's agrees with `p`.
+@dataclass(frozen=True)
+class _Channels:
+    """Maps `(1, y, x)` as the channels of one source."""
 
-    One of them is in memory at a time.
+    maps: Sequence[Map]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.maps), *self.maps[0].shape[1:])
+
+    def read(self, window: Window) -> np.ndarray:
+        return np.concatenate([one[(slice(None), *window[1:])] for one in self.maps])
+
+
+@dataclass(frozen=True)
+class _Reordered:
+    """A sink that gets channels in another order."""
+
+    sink: BlockSink
+    order: Sequence[int]
+
+    def write(self, window: Window, values: np.ndarray) -> None:
+        self.sink.write(window, values[self.order])
+
+
+def weighed_mean(maps: Sequence[Map], p: Map, factors: Iterable[float] = repeat(1.0)) -> Map:
+    """The mean of enhanced maps `(roles, y, x)`.
+
+    Args:
+        p: the forest's map, `(1, y, x)`; maps whose last role agrees with it count more.
+        factors: of the weight of each map.
     """
-    maps = iter(found)
-    first, second = next(maps), next(maps, None)
-    if second is None:
-        return first
-    total, weights = np.zeros(first.shape, np.float64), 0.0
-    for one in chain((first, second), maps):
-        weight = _agreement(one[-1], p) ** 2
-        for start in range(0, one.shape[1], _ROWS):
-            rows = slice(start, start + _ROWS)
-            total[:, rows] += one[:, rows] * np.float64(weight)
-        weights += weight
-    return (total / weights).astype(np.float32)
+    if len(maps) == 1:
+        return maps[0]
+    weights = [factor * _agreement(one, p) ** 2 for one, factor in zip(maps, factors, strict=False)]
+    out = DiskMap(maps[0].shape)
+    for rows in _stripes(out.shape[1]):
+        total = np.zeros((out.shape[0], rows.stop - rows.start, out.shape[2]))
+        for one, weight in zip(maps, weights, strict=True):
+            total += one[:, rows] * np.float64(weight)
+        out.write((rows, slice(0, out.shape[2])), total / sum(weights))
+    return out
 
 
-def _agreement(p: np.ndarray, q: np.ndarray) -> float:
-    """Dice of two probability maps, without thresholds; 1 if both are empty."""
-    shared, total = (p * q).sum(dtype=np.float64), p.sum(dtype=np.float64) + q.sum(dtype=np.float64)
+def _agreement(enhanced: Map, p: Map) -> float:
+    """Dice of the last of some maps and a map, without thresholds; 1 if both are empty."""
+    shared = total = 0.0
+    for rows in _stripes(p.shape[1]):
+        one, other = enhanced[-1:, rows], p[:, rows]
+        shared += (one * other).sum(dtype=np.float64)
+        total += one.sum(dtype=np.float64) + other.sum(dtype=np.float64)
     return float((2 * shared + 1) / (total + 1))
 
 
-def _resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Maps `(K, y, x)` of another size; as they are if they have it."""
-    if p.shape[1:] == size:
-        return p
+def _resized(maps: Map, size: tuple[int, int], low: float = 0.0, high: float = 1.0) -> Map:
+    """Maps `(K, y, x)` of another size, with values from `low` to `high`; as they are if they have it.
+
+    First along x, some rows at a time, then along y, some columns at a time: as torch does it with the whole.
+    """
+    if maps.shape[1:] == size:
+        return maps
+    along_x = DiskMap((*maps.shape[:2], size[1]))
+    for rows in _stripes(maps.shape[1]):
+        part = maps[:, rows]
+        along_x.write((rows, slice(0, size[1])), _interpolated(part, (part.shape[1], size[1])))
+    out = DiskMap((maps.shape[0], *size))
+    for columns in _stripes(size[1]):
+        part = along_x[:, :, columns]
+        out.write((slice(0, size[0]), columns), _interpolated(part, (size[0], part.shape[2])).clip(low, high))
+    return out
+
+
+def _interpolated(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     maps = torch.from_numpy(p.copy())[None]
     return interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].numpy()
 
 
-def _grey(raw: np.ndarray, ndim: int) -> np.ndarray:
-    """Raw `([C,] *spatial)` without channels."""
-    return raw if raw.ndim == ndim else raw.mean(0)
+def _stripes(length: int) -> Iterator[slice]:
+    """An axis in pieces: maps are read and written by so many rows or columns."""
+    yield from (slice(start, min(start + _ROWS, length)) for start in range(0, length, _ROWS))

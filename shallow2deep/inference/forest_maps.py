@@ -15,9 +15,11 @@ from shallow2deep.forests import Forest
 from shallow2deep.forests.kernel import Traversal
 from shallow2deep.inference.block_loop import Threads, predict_blocks
 from shallow2deep.inference.intensity import Intensities
-from shallow2deep.inference.predictor import ArraySink, ArraySource
+from shallow2deep.inference.predictor import ArraySink, ArraySource, BlockSink
+from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output, of_forest
+from shallow2deep.progress import Watch
 
 BLOCK = {2: 512, 3: 96}  # side, pixels
 
@@ -99,6 +101,38 @@ def predict_probabilities(
         InputError: raw is empty, not of finite, real numbers, or far outside the range that the forest has
             learned on; or no thread was given.
     """
+    sink = ArraySink(raw.shape[max(0, raw.ndim - forest.spec.ndim) :])
+    _predict_into(sink, forest, raw, device, engine, threads)
+    return sink.array
+
+
+def forest_map_on_disk(
+    forest: Forest,
+    raw: np.ndarray,
+    device: str = "cpu",
+    engine: str = "numba",
+    threads: int = 1,
+    watch: Watch | None = None,
+) -> DiskMap:
+    """See `predict_probabilities`; with no whole map in memory.
+
+    Args:
+        watch: is told how many of a large image's blocks are done.
+    """
+    sink = DiskMap((len(forest.classes), *raw.shape[max(0, raw.ndim - forest.spec.ndim) :]))
+    _predict_into(sink, forest, raw, device, engine, threads, watch)
+    return sink
+
+
+def _predict_into(
+    sink: BlockSink,
+    forest: Forest,
+    raw: np.ndarray,
+    device: str,
+    engine: str,
+    threads: int,
+    watch: Watch | None = None,
+) -> None:
     spec = forest.spec
     shape = raw.shape[raw.ndim - spec.ndim :]
     if raw.shape not in (shape, (spec.channels, *shape)) or (raw.shape == shape and spec.channels > 1):
@@ -112,11 +146,10 @@ def predict_probabilities(
         )
     if learned := learned_by(forest):
         Intensities.of(raw, spec.ndim).refuse_if_far_from(learned, "raw", "the forest")
-    predictor, sink = ForestPredictor(forest, device, engine), ArraySink(shape)
+    predictor = ForestPredictor(forest, device, engine)
     block = (BLOCK[spec.ndim],) * spec.ndim
     runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
-    predict_blocks(predictor, ArraySource(raw), sink, block, runner)
-    return sink.array
+    predict_blocks(predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks")
 
 
 def _on_processor(forest: Forest, engine: str) -> _PredictBlock:

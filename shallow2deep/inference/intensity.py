@@ -4,6 +4,7 @@ Filters and networks see grey values as they are: raw of another type or gain gi
 altogether, and nothing in a map tells so.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -11,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from shallow2deep.errors import InputError
+
+log = logging.getLogger(__name__)
 
 _QUANTILES = (0.01, 0.5, 0.99)
 _SAMPLES = 2**18  # values of a channel that quantiles are taken from
@@ -95,20 +98,53 @@ class Intensities:
         too_flat = kind == "another type" and ratio < 1 / _GAIN[kind]
         return too_flat or ratio > _GAIN[kind] or outside > _OFFSET[kind] * spread
 
-    def refuse_if_far_from(self, learned: Self, name: str, what: str) -> None:
+    def refuse_if_far_from(
+        self, learned: Self, name: str, what: str, cure: str = ", or have it done by rescale"
+    ) -> None:
         """Raises InputError, naming the ranges and the cure, if `is_far_from`."""
         if self.is_far_from(learned):
             raise InputError(
                 f"{name}: its values are {self.text}, but {what} has learned on {learned.text}, and would "
-                "give a wrong map; bring the image to that range, or have it done by rescale"
+                f"give a wrong map; bring the image to that range{cure}"
             )
 
     def brought_to(self, learned: Self, raw: np.ndarray, ndim: int) -> np.ndarray:
         """Raw like this, shifted and scaled so that its quantiles are those learned on; float32."""
-        channels = raw.astype(np.float32).reshape(-1, *raw.shape[raw.ndim - ndim :])
-        pairs = zip(channels, self.channels, learned.channels, strict=True)
-        out = [(c - own[0]) * (_spread(other) / _spread(own)) + other[0] for c, own, other in pairs]
-        return np.stack(out).reshape(raw.shape).astype(np.float32)
+        out = raw.astype(np.float32)
+        channels = out.reshape(-1, *raw.shape[raw.ndim - ndim :])
+        for c, own, other in zip(channels, self.channels, learned.channels, strict=True):
+            c -= own[0]
+            c *= _spread(other) / _spread(own)
+            c += other[0]
+        return out
+
+
+def compare_with_learned(
+    found: Sequence[tuple[str, Intensities]],
+    learned: Intensities,
+    what: str,
+    cure: str = ", or have it done by rescale",
+    advice: str = "",
+) -> None:
+    """Refuses images whose values are far from those learned on, and tells of those that differ.
+
+    Args:
+        found: names and ranges of images, or of parts of them.
+        what: has learned, such as "the forest".
+        cure: what else helps than bringing an image to the range; "" if nothing does.
+        advice: what may help against slight differences.
+
+    Raises:
+        InputError: naming the image, and both ranges.
+    """
+    for name, one in found:
+        one.refuse_if_far_from(learned, name, what, cure)
+    other = dict.fromkeys(name for name, one in found if one.differs_from(learned))
+    if other:
+        log.warning(
+            "%d of %d images differ in brightness or contrast from those learned on (%s): %.200s%s",
+            len(other), len(dict(found)), learned.text, ", ".join(other), advice,
+        )  # fmt: skip
 
 
 def _spread(quantiles: Sequence[float]) -> float:

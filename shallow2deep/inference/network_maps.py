@@ -16,6 +16,7 @@ from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
+from shallow2deep.progress import Watch
 
 _BLOCK = {2: 1024, 3: 128}  # side, pixels
 
@@ -83,9 +84,16 @@ def predict_with_network(
 
 
 def predict_raw(
-    network: nn.Module, spec: ModelSpec, raw: np.ndarray, device: torch.device | str = "cpu"
+    network: nn.Module,
+    spec: ModelSpec,
+    raw: np.ndarray,
+    device: torch.device | str = "cpu",
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """A raw image `([C,] *spatial)` through a segmentor or source net, normalised as in its training.
+
+    Args:
+        watch: is told how many of a large image's blocks are done.
 
     Returns:
         float32 `(K, *spatial)` in 0..1, in the order of `spec.outputs`.
@@ -101,10 +109,12 @@ def predict_raw(
             "give such images"
         )
     predictor = NetworkPredictor(network, spec.outputs, device, moments)
-    return _whole(predictor, channels, (_BLOCK[spec.ndim],) * spec.ndim)
+    return _whole(predictor, channels, (_BLOCK[spec.ndim],) * spec.ndim, watch)
 
 
-def _whole(predictor: NetworkPredictor, image: np.ndarray, block: Sequence[int]) -> np.ndarray:
+def _whole(
+    predictor: NetworkPredictor, image: np.ndarray, block: Sequence[int], watch: Watch | None = None
+) -> np.ndarray:
     sink = ArraySink(image.shape[1:])
-    predict_blocks(predictor, ArraySource(image), sink, block)
+    predict_blocks(predictor, ArraySource(image), sink, block, watch=watch, what="network blocks")
     return sink.array

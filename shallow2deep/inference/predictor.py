@@ -8,6 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from shallow2deep.blocks import Window
+from shallow2deep.io.disk_map import Map
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output
 
@@ -67,9 +68,9 @@ class BlockSink(Protocol):
 
 
 class ArraySource:
-    """An array in memory."""
+    """An array in memory, or a map on disk."""
 
-    def __init__(self, array: np.ndarray):
+    def __init__(self, array: Map):
         self._array = array
         self.shape = array.shape
 

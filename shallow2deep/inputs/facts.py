@@ -60,7 +60,9 @@ def _raw_facts(volume: Volume) -> dict[str, Any]:
         ends += [float(part.min()), float(part.max())]
         intensities = intensities or Intensities.of(part, volume.ndim)
         exact = part.astype(np.float64)
-        count, total, squares = count + part.size, total + exact.sum(), squares + (exact * exact).sum()
+        count, total = count + part.size, total + exact.sum()
+        squares += np.square(exact, out=exact).sum()
+        del exact  # of a slab in 8 bits it has eight times the size, and so has what numpy makes for `std`
         mean, deviation, parts = float(part.mean()), float(part.std()), parts + 1
     if parts > 1:
         both = Moments.of_sums([(count, total, squares)])

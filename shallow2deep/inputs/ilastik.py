@@ -14,6 +14,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
 from shallow2deep.forests.vigra import read_forests
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.facts import text_fingerprint
 from shallow2deep.inputs.images import Image, image_of, new_name
 from shallow2deep.inputs.names import in_order, plain_stem
@@ -131,13 +132,40 @@ def spec_of(project: Project, volume: Volume) -> FeatureSpec:
     return FeatureSpec.of_selection(project.selection, volume.ndim, depth, channels, project.filter_library)
 
 
-def project_forest(project: Project, spec: FeatureSpec, order: Sequence[int] | None = None) -> Forest:
+def learned_range(project: Project) -> Intensities | None:
+    """The range of raw that the project's forest has learned on: that of the images and planes with labels.
+
+    ilastik does not store it, so it is None unless all of them are found and can be read.
+    """
+    if any(lane.label_problem for lane in project.lanes):
+        return None
+    found = []
+    try:
+        for lane in (lane for lane in project.lanes if lane.labels):
+            volumes = lane_frames(project, lane)
+            for volume, labels in zip(volumes, read_labels(project, lane, volumes), strict=True):
+                planes = zip(volume.planes(), labels if volume.ndim == 3 else [labels], strict=True)
+                found += [Intensities.of(plane.read(), 2) for plane, marks in planes if marks.any()]
+    except InputError:
+        return None
+    return Intensities.together(found) if found else None
+
+
+def project_forest(
+    project: Project,
+    spec: FeatureSpec,
+    order: Sequence[int] | None = None,
+    learned: Intensities | None = None,
+) -> Forest:
     """The forest that was trained in ilastik.
 
     Args:
         order: the project's labels, counted from 0, in the order that the classes are wanted in.
+        learned: see `learned_range`; goes into the forest's record.
     """
     forest = read_forests(project.path, f"{project.group}/ClassifierForests", spec, project.label_names)
+    if learned is not None:
+        forest = replace(forest, record={**forest.record, "raw": learned.to_dict()})
     if order is None:
         return forest
     columns = list(order)

@@ -15,6 +15,7 @@ import numpy as np
 from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.facts import RawFacts
 from shallow2deep.io.cache import ReadCache
+from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.memory import require_memory
@@ -48,7 +49,7 @@ class Image:
     whole: Volume
     facts: list[RawFacts]
 
-    def predict(self, predict: Callable[[np.ndarray], np.ndarray], ndim: int) -> np.ndarray:
+    def predict(self, predict: Callable[[np.ndarray], Map], ndim: int) -> Map:
         """`predict` of all parts, or of the whole volume where it works on `ndim` 3.
 
         Args:
@@ -62,7 +63,7 @@ class Image:
         results = (predict(part.read()) for part in self.parts)
         return self.join(results)
 
-    def join(self, results: Iterable[np.ndarray]) -> np.ndarray:
+    def join(self, results: Iterable[Map]) -> Map:
         """The parts' results as one array."""
         if not self.stacked:
             return next(iter(results))
@@ -72,7 +73,7 @@ class Image:
                 shape = (len(result), len(self.parts), *result.shape[1:])
                 require_memory(4 * int(np.prod(shape)), f"the result for {self.name}")
                 out = np.empty(shape, np.float32)
-            out[:, z] = result
+            out[:, z] = np.asarray(result)
         assert out is not None, "an image without parts"
         return out
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.exports.archive import RDF_NAMES
-from shallow2deep.exports.packages import Package, load_package, read_package
+from shallow2deep.exports.packages import Package, load_package, load_packaged_companion, read_package
 from shallow2deep.io.known import Known
-from shallow2deep.networks.model import ModelSpec, load_model, load_spec
+from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model, load_spec
+from shallow2deep.networks.unet import UNet
 from shallow2deep.settings import AdaptConfig
 
 log = logging.getLogger(__name__)
@@ -123,8 +124,15 @@ class OpenedEnhancer:
         """It gives logits and has `step` and `halo`."""
         return load_enhancer(self.place, self.trust)[0]
 
+    @cached_property
+    def companion(self) -> nn.Module | None:
+        """The network of the same roles that sees raw beside the map, if there is one; see `network`."""
+        found = load_companion(self.place)
+        return None if found is None else found[0]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "network"}
+        unloaded = ("network", "companion")
+        return {name: value for name, value in vars(self).items() if name not in unloaded}
 
 
 def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = None) -> OpenedEnhancer:
@@ -144,7 +152,7 @@ def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = N
     fingerprint = fingerprint_of(place, known)
     _check_kind(spec, name)
     opened = OpenedEnhancer(place, spec, trust, fingerprint)
-    known.once(f"loads {fingerprint}", lambda: opened.network)
+    known.once(f"loads {fingerprint}", lambda: (opened.network, opened.companion))
     return opened
 
 
@@ -176,7 +184,7 @@ def fingerprint_of(place: Path, known: Known) -> str:
     """Of a package, or of the files in a model's folder that decide what it gives."""
     if is_package(place):
         return known.sha256(place)
-    files = (place / name for name in ("model.json", "weights.safetensors"))
+    files = (f / name for f in (place, place / WITH_RAW) for name in ("model.json", "weights.safetensors"))
     return " ".join(known.sha256(file) for file in files if file.is_file())
 
 
@@ -196,10 +204,19 @@ def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, Mod
     return network, spec
 
 
+def load_companion(place: Path) -> tuple[UNet, ModelSpec] | None:
+    """The network that an enhancer has for raw beside maps, and its description; None if it has none.
+
+    Raises:
+        DamagedFileError: files that are truncated or altered.
+    """
+    if is_package(place):
+        return load_packaged_companion(place)
+    return load_model(place / WITH_RAW) if (place / WITH_RAW).is_dir() else None
+
+
 def _check_kind(spec: ModelSpec, name: str | Path) -> None:
     if spec.kind != "enhancer":
         raise InputError(f"{name} is a {spec.kind}, not an enhancer; give the folder of an enhancer")
-    if spec.in_channels > 2:
-        raise InputError(
-            f"{name} takes {spec.in_channels} channels; an enhancer takes one map, or a map and raw"
-        )
+    if spec.in_channels != 1:
+        raise InputError(f"{name} takes {spec.in_channels} channels; an enhancer takes one map")

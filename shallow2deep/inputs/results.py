@@ -11,15 +11,17 @@ import torch
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import Enhancer
-from shallow2deep.inference.forest_maps import learned_by, predict_probabilities
+from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
+from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output, foreground, of_forest
+from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig
 
@@ -65,7 +67,7 @@ def map_path(folder: Path, image: Image) -> Path:
     return folder / f"{image.name}.h5"
 
 
-def save_map(folder: Path, image: Image, probabilities: np.ndarray, outputs: Sequence[Output]) -> None:
+def save_map(folder: Path, image: Image, probabilities: Map, outputs: Sequence[Output]) -> None:
     """Writes a stage's map of an image."""
     write_probabilities(map_path(folder, image), probabilities, outputs, image.voxel_size)
 
@@ -81,36 +83,42 @@ class ImagePredictor:
     """How a result predicts images.
 
     Attributes:
-        apply: from raw `([C,] *spatial)` to `(K, *spatial)`.
+        apply: from raw `([C,] *spatial)` to `(K, *spatial)`, which memory need not hold.
         outputs: what the K channels tell.
         ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
     """
 
-    apply: Callable[[np.ndarray], np.ndarray]
+    apply: Callable[[np.ndarray], Map]
     outputs: tuple[Output, ...]
     ndim: int = 2
     learned: Intensities | None = None
 
     def foreground(self, raw: np.ndarray) -> np.ndarray:
         """The foreground classes' channels alone."""
-        return foreground(self.apply(raw), self.outputs)
+        return foreground(np.asarray(self.apply(raw)), self.outputs)
 
 
 def image_predictor(
-    run: Path, name: str, config: AdaptConfig, device: torch.device, enhancer: OpenedEnhancer
+    run: Path,
+    name: str,
+    config: AdaptConfig,
+    device: torch.device,
+    enhancer: OpenedEnhancer,
+    watch: Watch | None = None,
 ) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
         enhancer: the run's own.
+        watch: is told how many of a large image's blocks are done.
 
     Raises:
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return network_predictor(network, spec, device)
+        return network_predictor(network, spec, device, watch)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -119,33 +127,41 @@ def image_predictor(
     forest = Forest.load(run / FOREST / "forest.npz")
     learned = learned_by(forest)
     to_map = partial(
-        predict_probabilities,
+        forest_map_on_disk,
         forest,
         device=str(device),
         engine=config.engine,
         threads=threads_each(config.jobs),
+        watch=watch,
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancer(config, enhancer, device)
+    applied = applied_enhancer(config, enhancer, device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
 
-def applied_enhancer(config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device) -> Enhancer:
+def applied_enhancer(
+    config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device, watch: Watch | None = None
+) -> Enhancer:
     """An enhancer, as the settings apply it to the classes that it is for."""
     kept = kept_classes(config, enhancer.spec)
-    sees_raw = enhancer.spec.in_channels == 2
-    return Enhancer(enhancer.network, enhancer.spec.outputs, config.enhanced, device, kept, sees_raw)
+    companion = enhancer.companion if config.enhanced.raw else None
+    outputs = enhancer.spec.outputs
+    return Enhancer(enhancer.network, outputs, config.enhanced, device, kept, watch, companion)
 
 
-def network_predictor(network: UNet, spec: ModelSpec, device: torch.device) -> ImagePredictor:
+def network_predictor(
+    network: UNet, spec: ModelSpec, device: torch.device, watch: Watch | None = None
+) -> ImagePredictor:
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
-    return ImagePredictor(partial(predict_raw, network, spec, device=device), spec.outputs, 2, learned)
+    apply = partial(predict_raw, network, spec, device=device, watch=watch)
+    return ImagePredictor(apply, spec.outputs, 2, learned)
 
 
-def _enhanced_map(
-    to_map: Callable[[np.ndarray], np.ndarray], enhancer: Enhancer, raw: np.ndarray
-) -> np.ndarray:
-    return enhancer.enhance(to_map(raw), raw)
+def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancer, raw: np.ndarray) -> Map:
+    p = to_map(raw)
+    if len(p.shape) == 3:
+        return enhancer.enhance_on_disk([p.channel(n) for n in range(p.shape[0])], raw)
+    return enhancer.enhance(np.asarray(p), raw)  # a volume by 3D features: the forest needs it whole, too

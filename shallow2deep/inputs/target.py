@@ -11,11 +11,12 @@ import numpy as np
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
-from shallow2deep.inference.intensity import Intensities
+from shallow2deep.inference.forest_maps import learned_by
+from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
-from shallow2deep.inputs.ilastik import class_order, project_forest, project_images
+from shallow2deep.inputs.ilastik import class_order, learned_range, project_forest, project_images
 from shallow2deep.inputs.images import Image, images_of, open_images, select
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
@@ -183,29 +184,26 @@ def open_target(
         )
         for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
     )  # fmt: skip
-    if config.forest == "train" and not maps:
-        _compare_intensities(planes)
+    forest = _open_forest(config, project, spec)
+    if not maps:
+        _compare_intensities(planes, forest)
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
-    return Target(images, planes, drawn, spec, enhancer, _open_forest(config, project, spec), bool(maps))
+    return Target(images, planes, drawn, spec, enhancer, forest, bool(maps))
 
 
-def _compare_intensities(planes: Sequence[Plane]) -> None:
-    """Refuses images whose range is far from that of the painted ones, and tells of those that differ."""
-    painted = [plane.facts.intensities for plane in planes if plane.is_painted]
-    if not painted:
+def _compare_intensities(planes: Sequence[Plane], forest: Forest | None) -> None:
+    """Compares images with what the forest has learned on, or is to learn on: the painted ones."""
+    found = [(plane.raw.name, plane.facts.intensities) for plane in planes]
+    if forest is not None:
+        if learned := learned_by(forest):
+            compare_with_learned(found, learned, "the forest of the project", "")
         return
-    learned = Intensities.together(painted)
-    for plane in planes:
-        plane.facts.intensities.refuse_if_far_from(learned, plane.raw.name, "the forest of the strokes")
-    other = [plane.raw.name for plane in planes if plane.facts.intensities.differs_from(learned)]
-    if other:
-        log.warning(
-            "%d of %d images differ in brightness or contrast from those that were painted on: %.200s; paint "
-            "on some of them, too, or try --set target_forest.brightness=0.3",
-            len(other), len(planes), ", ".join(other),
-        )  # fmt: skip
+    painted = [plane.facts.intensities for plane in planes if plane.is_painted]
+    if painted:
+        advice = "; paint on some of them, too, or try --set target_forest.brightness=0.3"
+        compare_with_learned(found, Intensities.together(painted), "the forest of the strokes", "", advice)
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
@@ -263,7 +261,8 @@ def _open_images(
 def _open_forest(config: AdaptConfig, project: Project | None, spec: FeatureSpec) -> Forest | None:
     if config.forest == "train" or project is None:
         return None
-    return project_forest(project, spec, class_order(project, config.target.background))
+    order = class_order(project, config.target.background)
+    return project_forest(project, spec, order, learned_range(project))
 
 
 def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volume]:

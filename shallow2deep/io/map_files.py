@@ -1,7 +1,8 @@
 """Probability maps into files that ilastik, ImageJ, napari and others open, and what their channels tell."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import tifffile
 import zarr
 
+from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError, NotFiniteError
 from shallow2deep.io import hdf5
 from shallow2deep.io.atomic import atomic_path, room_for
+from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
@@ -26,7 +29,7 @@ _IMAGEJ_LIMIT = 2**32 - 2**25  # offsets have 32 bits; some room is for the head
 
 
 def write_probabilities(
-    path: str | Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: Sequence[float] | None = None
+    path: str | Path, p: Map, outputs: Sequence[Output], voxel_size: Sequence[float] | None = None
 ) -> Path:
     """Writes probabilities, whole or not at all, and the same bytes every time.
 
@@ -50,13 +53,13 @@ def write_probabilities(
         raise InputError(f"{path}: cannot be written; give a name that ends in .h5, .h5:KEY, .zarr or .tif")
     if key and {"", ".", ".."} & set(key.split("/")):
         raise InputError(f"{path}: {key} is no key; give one such as exported_data")
-    p = np.asarray(p, np.float32)
+    p = p if isinstance(p, DiskMap) else np.asarray(p, np.float32)
     if p.ndim not in (3, 4) or len(outputs) != len(p) or (voxel_size and len(voxel_size) != p.ndim - 1):
         raise InputError(
             f"{path}: probabilities of shape {p.shape} with channels {[o.title for o in outputs]} and voxel "
             f"size {voxel_size} came; give (C, y, x) or (C, z, y, x), C names and one size per spatial axis"
         )
-    if not np.isfinite(p).all():
+    if not all(np.isfinite(p[window]).all() for window in _stripes(p)):
         raise NotFiniteError(f"{path}: the map has values that are NaN or infinite, so it is not written")
     sizes = tuple(float(v) for v in voxel_size) if voxel_size else None
     with atomic_path(target, p.nbytes) as temporary:
@@ -71,18 +74,25 @@ def write_probabilities(
     return target
 
 
-def _axes(p: np.ndarray) -> str:
+def _axes(p: Map) -> str:
     return "cyx" if p.ndim == 3 else "czyx"
 
 
-def _chunks(p: np.ndarray) -> tuple[int, ...]:
+def _chunks(p: Map) -> tuple[int, ...]:
     """One channel, and at most 2 MiB of float32."""
     limits = (1, 512, 512) if p.ndim == 3 else (1, 32, 128, 128)
     return tuple(min(n, m) for n, m in zip(p.shape, limits, strict=True))
 
 
+def _stripes(p: Map) -> Iterator[Window]:
+    """A map in parts of whole chunks, in their order in the file."""
+    _, step, *_ = _chunks(p)
+    for channel, start in product(range(len(p)), range(0, p.shape[1], step)):
+        yield slice(channel, channel + 1), slice(start, min(start + step, p.shape[1]))
+
+
 def _write_hdf5(
-    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, key: str
+    path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, key: str
 ) -> None:
     # vigra's form; typeFlags 1 is a channel, 2 a spatial axis
     tags = [
@@ -90,7 +100,11 @@ def _write_hdf5(
     ]
     # in memory: a write that fails, as on a full disk, leaves HDF5 unable to close a file, and it crashes
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
-        data = file.create_dataset(key, data=p, chunks=_chunks(p), compression="gzip", shuffle=True)
+        data = file.create_dataset(
+            key, p.shape, np.float32, chunks=_chunks(p), compression="gzip", shuffle=True
+        )
+        for window in _stripes(p):
+            data[window] = p[window]
         data.attrs["axistags"] = json.dumps({"axes": tags})
         data.attrs["axes"] = _axes(p)
         data.attrs["channels"] = json.dumps([output.title for output in outputs])
@@ -104,7 +118,7 @@ def _write_hdf5(
 
 
 def _write_zarr(
-    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, name: str
+    path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, name: str
 ) -> None:
     unit = {"unit": "nanometer"} if voxel_size else {}
     axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}]
@@ -124,18 +138,17 @@ def _write_zarr(
     array = group.create_array(
         "0",
         shape=p.shape,
-        dtype=p.dtype,
+        dtype=np.float32,
         chunks=_chunks(p),
         compressors=_ZLIB,
         chunk_key_encoding={"name": "v2", "separator": "/"},
         fill_value=0.0,
     )
-    array[:] = p
+    for part in _stripes(p):
+        array[part] = p[part]
 
 
-def _write_tiff(
-    path: Path, p: np.ndarray, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None
-) -> None:
+def _write_tiff(path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None) -> None:
     if p.nbytes > _IMAGEJ_LIMIT:
         raise InputError(
             f"{p.nbytes / 1e9:.1f} GB came, but TIFF files for ImageJ hold up to 4.2; write .h5 or .zarr"
@@ -152,7 +165,8 @@ def _write_tiff(
         *z, y, x = (v / 1e3 for v in voxel_size)
         metadata |= {"unit": "micron", **({"spacing": z[0]} if z else {})}
         resolution = (1 / x, 1 / y)
-    data = p if p.ndim == 3 else np.ascontiguousarray(p.swapaxes(0, 1))
+    whole = np.asarray(p)
+    data = whole if p.ndim == 3 else np.ascontiguousarray(whole.swapaxes(0, 1))
     tifffile.imwrite(path, data, imagej=True, resolution=resolution, metadata=metadata)
 
 

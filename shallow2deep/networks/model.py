@@ -19,6 +19,7 @@ from shallow2deep.settings import NetworkSettings
 
 FORMAT = 2
 _SAID = ("name", "enhancer", "data_licences")  # metadata of models
+WITH_RAW = "with_raw"  # folder of an enhancer's companion, in the enhancer's own
 METADATA = "metadata.json"  # beside model.json: what is said of the model without deciding it
 _MAX_FEATURES, _MAX_DEPTH, _MAX_CHANNELS = 1024, 8, 1024
 
@@ -28,8 +29,8 @@ class ModelSpec:
     """What a network takes and gives.
 
     Attributes:
-        kind: "enhancer" takes the probability map of one class, and as a second channel, if it has one, raw
-            as a source net does; "source_net" takes raw, each image
+        kind: "enhancer" takes the probability map of one class, its companion as a second channel raw, as a
+            source net does; "source_net" takes raw, each image
             shifted and scaled to mean 0 and deviation 1; "segmentor" takes raw, normalised by constants.
         outputs: what each output channel tells.
         features, strides, stem: see `UNet`.

@@ -67,9 +67,7 @@ class EnhancerSettings(TrainingSettings):
     """The enhancer."""
 
     boundary: bool = Field(False, description="a second output: the boundaries of the labelled instances")
-    raw: bool = Field(
-        False, description="it sees raw beside the map: better where raw looks alike, but not for ilastik"
-    )
+    raw: bool = Field(False, description="also train its companion, a network that sees raw beside the map")
 
 
 class EnhancedSettings(Settings):
@@ -87,6 +85,9 @@ class EnhancedSettings(Settings):
         min_length=1,
         description="the classes that are enhanced, the others keep the forest's maps; must be said where an "
         "enhancer of one structure meets several classes and bears the name of none",
+    )
+    raw: bool = Field(
+        True, description="average with the maps of the enhancer's companion, which sees raw, if it has one"
     )
     device: str = Field(
         "auto",

@@ -19,11 +19,11 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, enhancer:
 
 def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     """The enhanced maps that are missing."""
-    enhancer = applied_enhancer(config, target.enhancer, choose_device(config.enhanced.device))
+    enhancer = applied_enhancer(config, target.enhancer, choose_device(config.enhanced.device), job)
     for image in safely(target.images, "enhanced maps", job):
         if not map_path(job.folder, image).exists():
             maps, _ = read_map(map_path(job.run / FOREST, image))
-            raws = (part.read() if enhancer.sees_raw else None for part in image.parts)
+            raws = (part.read() if enhancer.companion else None for part in image.parts)
             pairs = zip(image.split(maps), raws, strict=True)
             parts = (enhancer.enhance(p, raw) for p, raw in pairs)
             save_map(job.folder, image, image.join(parts), enhancer.outputs(config.classes))

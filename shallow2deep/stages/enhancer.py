@@ -6,11 +6,12 @@ from shallow2deep.outputs import BOUNDARY, Output
 from shallow2deep.runs.engine import Stage
 from shallow2deep.settings import EnhancerTrainConfig
 from shallow2deep.stages.network_training import pool_network_stage
-from shallow2deep.training.augment import Kind
 
 
 def enhancer_stage(config: EnhancerTrainConfig, source: Source, probabilities: Stage) -> Stage:
     """It tells of the class whose map it is given, whichever that is."""
     roles = (Output(None), Output(None, BOUNDARY)) if config.enhancer.boundary else (Output(None),)
-    inputs: tuple[Kind, ...] = ("map", "raw") if config.enhancer.raw else ("map",)
-    return pool_network_stage(ENHANCER, inputs, roles, config.enhancer, config, source, probabilities)
+    settings = config.enhancer
+    return pool_network_stage(
+        ENHANCER, ("map",), roles, settings, config, source, probabilities, companion=settings.raw
+    )

@@ -9,11 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from shallow2deep.errors import InputError
-from shallow2deep.inputs.models import COPY, OpenedEnhancer, find_enhancer, fingerprint_of, is_package
+from shallow2deep.inputs.models import (
+    COPY,
+    OpenedEnhancer,
+    find_enhancer,
+    fingerprint_of,
+    is_package,
+    load_companion,
+)
 from shallow2deep.inputs.results import ENHANCER, SOURCE_MODEL
 from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
-from shallow2deep.networks.model import load_model, load_spec, save_model
+from shallow2deep.networks.model import WITH_RAW, load_model, load_spec, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.engine import METADATA, Stage, damaged_artifact, manifest_of
 from shallow2deep.runs.job import Job
@@ -50,6 +57,9 @@ def keep_enhancer(enhancer: OpenedEnhancer, job: Job) -> None:
     """Our own networks as model.json and weights; other programs' packages as they are."""
     if isinstance(enhancer.network, UNet):
         save_model(job.folder, enhancer.network, enhancer.spec)
+        if companion := load_companion(enhancer.place):
+            (job.folder / WITH_RAW).mkdir(exist_ok=True)
+            save_model(job.folder / WITH_RAW, *companion)
         return
     place = enhancer.place
     with atomic_path(job.folder / (f"{COPY}.zip" if place.is_file() else COPY)) as copy:

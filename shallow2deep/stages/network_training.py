@@ -1,8 +1,11 @@
 """What stages that train a network share: one from the source's pool, and any network of a spec."""
 
 import platform
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.source import Source
 from shallow2deep.networks.losses import LOSSES
-from shallow2deep.networks.model import ModelSpec, save_model
+from shallow2deep.networks.model import WITH_RAW, ModelSpec, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
@@ -88,11 +91,13 @@ def pool_network_stage(
     config: EnhancerTrainConfig,
     source: Source,
     probabilities: Stage,
+    companion: bool = False,
 ) -> Stage:
     """Trains a network on the pool of the stage *probabilities*.
 
     Args:
         inputs: what of the pool it sees.
+        companion: whether a second one is trained that sees raw, too.
         roles: what its outputs tell.
     """
     spec = ModelSpec.of(
@@ -112,8 +117,27 @@ def pool_network_stage(
     }
     licences = [data.licence for data in config.sources if data.name not in config.leave_out]
     metadata = {"name": config.name, "data_licences": list(dict.fromkeys(licences))}
-    work = partial(train_on_pool, spec, inputs, settings, config, source.spec.to_dict())
+    networks = {".": (spec, inputs)}
+    if companion:
+        networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
+    work = partial(train_networks, networks, settings, config, source.spec.to_dict())
     return Stage(name, deciding, after(probabilities), work, metadata)
+
+
+def train_networks(
+    networks: Mapping[str, tuple[ModelSpec, tuple[Kind, ...]]],
+    settings: TrainingSettings,
+    config: EnhancerTrainConfig,
+    features: dict[str, Any],
+    job: Job,
+) -> None:
+    """Trains and saves networks, by description and inputs, each in its own part of the stage's folder."""
+    for place, (spec, inputs) in networks.items():
+        folder = job.folder / place
+        folder.mkdir(exist_ok=True)
+        train_on_pool(spec, inputs, settings, config, features, folder, job)
+        if place != ".":
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # they are no artifact
 
 
 def train_on_pool(
@@ -122,6 +146,7 @@ def train_on_pool(
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
     features: dict[str, Any],
+    folder: Path,
     job: Job,
 ) -> None:
     """Trains and saves the network of `spec`."""
@@ -142,7 +167,7 @@ def train_on_pool(
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(LOSSES[settings.loss])
     change = augmentation(inputs, settings, config.seed, spec.kind)
-    result = train(network, samples, unchanged, settings, job.folder, spec.outputs, objective, job, change)
+    result = train(network, samples, unchanged, settings, folder, spec.outputs, objective, job, change)
     record = {
         "classes": list(config.classes),
         "features": features,
@@ -155,4 +180,4 @@ def train_on_pool(
         "training": result,
         "versions": versions(),
     }
-    save_model(job.folder, network, spec.with_record(record))
+    save_model(folder, network, spec.with_record(record))

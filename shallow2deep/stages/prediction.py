@@ -28,7 +28,6 @@ from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
     ENHANCED,
     FOREST,
-    SOURCE_NET,
     SUPERVISED,
     image_predictor,
     made,
@@ -46,10 +45,11 @@ from shallow2deep.seeding import generator
 from shallow2deep.settings import AdaptConfig
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 5  # version of how results are judged; raised with every change
-_FAR = 0.05  # of held-out pixels
+_JUDGING = 7  # version of how results are judged; raised with every change
 COLUMNS = ("image", "z", "y", "x", "disagreement")  # of the list of places
 _PLACES = 20
+_CLEAR = 8  # pixels between a place to paint and outlines, strokes, or the border of the image
+_LESS = 0.25  # so much disagreement counts at outlines: strokes there are hard to paint, and teach little
 _VIEWS = 3  # on which consistency is measured
 
 
@@ -133,8 +133,9 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
     worst: tuple[float, int, np.ndarray] | None = None
     for plane in planes:
         at = {name: parts[plane.z] for name, parts in maps.items()}
-        differing = disagreement([p for name, p in at.items() if name != SUPERVISED])
-        found.places += _places(plane, differing)
+        compared = [p for name, p in at.items() if name != SUPERVISED]
+        differing = disagreement(compared)
+        found.places += _places(plane, compared, differing)
         found.spreads.append(round(float(np.std(list(at.values()), axis=0).mean()), 6))
         found.plane_dice.append(_count_dice(found, at, plane))
         if worst is None or differing.mean() > worst[0]:
@@ -172,12 +173,10 @@ def _known(value: float | None) -> float | None:
 def trusted(scores: Mapping[str, Score]) -> list[str]:
     """What is expected to be better than the forest unless strokes say otherwise, best first.
 
-    By docs/results.md: where the source's network meets held-out strokes about as well as the forest, it was
-    best most often; but it has seen nothing of the target, and where it fails it fails altogether.
+    By docs/results.md. The source's own network is not: where it fails it fails altogether.
     """
-    source_net = [SOURCE_NET] if SOURCE_NET in scores and scores[SOURCE_NET].gain > -_FAR else []
     segmentors = sorted((n for n in scores if n.startswith("segmentor")), key=lambda n: -scores[n].accuracy)
-    return [name for name in (*source_net, *segmentors, ENHANCED) if name in scores]
+    return [name for name in (*segmentors, ENHANCED) if name in scores]
 
 
 def disagreement_path(folder: Path, image: Image) -> Path:
@@ -219,10 +218,16 @@ class _Place:
     disagreement: float
 
 
-def _places(plane: Plane, differing: np.ndarray) -> list[_Place]:
+def _places(plane: Plane, maps: Sequence[np.ndarray], differing: np.ndarray) -> list[_Place]:
+    """By the maps of all results, `(C - 1, y, x)`, and how far they differ, `(y, x)`."""
     painted = plane.strokes + plane.held_out
-    smooth = ndi.gaussian_filter(differing, 8)
-    smooth[ndi.binary_dilation(painted > 0, iterations=8)] = 0
+    agreed, found = ((end(maps, axis=0) > 0.5).any(0) for end in (np.min, np.max))
+    objects = ndi.binary_propagation(
+        agreed, mask=found
+    )  # at least in part found by all: their outlines differ
+    smooth = ndi.gaussian_filter(differing, 4)
+    smooth[ndi.binary_dilation(objects, iterations=_CLEAR)] *= _LESS
+    smooth[ndi.binary_dilation(painted > 0, iterations=_CLEAR, border_value=1)] = 0
     peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
     return [
         _Place(plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks

@@ -13,7 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
-from shallow2deep.evaluation.pictures import STROKE_COLOURS, marked, save_panel
+from shallow2deep.evaluation.pictures import CLASS_COLOURS, OUTLINES, STROKES, marked, save_panel
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
@@ -49,7 +49,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
         job.folder / PANELS,
-        [_row(run, names, plane) for _, plane in planes],
+        [_row(run, names, choice["recommended"], plane) for _, plane in planes],
         [word for word, _ in planes],
     )
     most = choice["most_disagreement"]
@@ -69,9 +69,9 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
         reason=choice["reason"],
         scores=_scores(run, names, choice),
         panels=panels.read_bytes(),
-        panels_note=f"The best, a median and the worst image by {_measure(target)}; right: the largest "
-        "difference between any two results.",
-        legend=list(zip(STROKE_COLOURS, (f"strokes of {name}" for name in config.classes), strict=False)),
+        panels_note=f"The best, a median and the worst image by {_measure(target)}; outlines are "
+        f"those of {choice['recommended']}; right: the largest difference between any two results.",
+        legend=list(zip(CLASS_COLOURS, config.classes, strict=False)),
         place_columns=["", *shown],
         places=[[str(n), *(row[name] for name in shown)] for n, row in enumerate(places, 1)],
         disagreement=marked(iio.imread(disagreement_path(run / PREDICTION, worst)), there),
@@ -144,24 +144,27 @@ def _chosen_planes(found: Sequence[dict[str, Any]], target: Target) -> list[tupl
     return [(word, target.planes[i]) for word, i in zip(words, chosen, strict=True)]
 
 
-def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]:
-    """raw | strokes | forest | enhanced | others | difference of one plane, its middle if it is large."""
+def _row(run: Path, names: Sequence[str], recommended: str, plane: Plane) -> dict[str, np.ndarray]:
+    """raw | strokes | outlines | forest | enhanced | others | difference of a plane, its middle if large."""
     strokes = plane.strokes + plane.held_out
 
     def view(image: np.ndarray) -> np.ndarray:
-        starts = [max(0, (n - _MAX_SIDE) // 2) for n in image.shape]
-        return image[tuple(slice(s, s + _MAX_SIDE) for s in starts)]
+        y, x = (max(0, (n - _MAX_SIDE) // 2) for n in image.shape[-2:])
+        return image[..., y : y + _MAX_SIDE, x : x + _MAX_SIDE]
 
     raw = plane.raw.read()
     row = {"raw": view(raw.mean(0) if raw.ndim == 3 else raw)}
     if view(strokes).any():
-        row["strokes"] = view(strokes)
-    maps = {name: view(foreground_maps(run / name, plane.image)[plane.z].max(0)) for name in names}
+        row[STROKES] = view(strokes)
+    maps = {name: view(foreground_maps(run / name, plane.image)[plane.z]) for name in names}
+    row[OUTLINES] = maps[recommended]
     titles = {FOREST: "forest", ENHANCED: "enhanced"}
     row |= {titles.get(name, name): p for name, p in maps.items()}
     if plane.labels is not None:
-        row["labels"] = (view(plane.labels.read()) > 0).astype(np.float32)
-    return row | {"difference": np.ptp(list(maps.values()), axis=0)}
+        labels, classes = view(plane.labels.read()), len(maps[recommended])
+        truths = [labels > 0] if classes == 1 else [labels == k for k in range(1, classes + 1)]
+        row["labels"] = np.stack(truths).astype(np.float32)
+    return row | {"difference": np.ptp([p.max(0) for p in maps.values()], axis=0)}
 
 
 def _losses(folder: Path) -> list[tuple[int, float]]:

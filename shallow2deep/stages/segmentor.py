@@ -117,7 +117,7 @@ def _taught_by(target: Target) -> dict[str, Any]:
 def predict_all(job: Job, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
     """The network's maps of all images."""
     for image in safely(target.images, f"{job.folder.name} maps", job):
-        p = image.join(predict_raw(network, spec, part.read(), device) for part in image.parts)
+        p = image.join(predict_raw(network, spec, part.read(), device, job) for part in image.parts)
         save_map(job.folder, image, p, spec.outputs)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from shallow2deep.forests import Forest
-from shallow2deep.inference.forest_maps import predict_probabilities
+from shallow2deep.inference.forest_maps import forest_map_on_disk
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import FOREST, map_path, save_map
 from shallow2deep.inputs.target import Target
@@ -42,7 +42,10 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     missing = [image for image in target.images if not map_path(job.folder, image).exists()]
     jobs = config.jobs if device == "cpu" else 1  # a GPU is kept busy by one
     threads = threads_each(jobs, len(missing))
-    apply = partial(predict_probabilities, forest, device=device, engine=config.engine, threads=threads)
+    watch = job if len(missing) == 1 else None  # several at a time count as images
+    apply = partial(
+        forest_map_on_disk, forest, device=device, engine=config.engine, threads=threads, watch=watch
+    )
 
     def predict(image: Image) -> None:
         p = image.predict(apply, forest.spec.ndim)

@@ -18,7 +18,6 @@ from shallow2deep.seeding import generator
 from shallow2deep.training.augment import Kind
 from shallow2deep.training.loop import Sample
 
-
 _HELD_IN = {"map": "maps", "raw": "raw", FOREGROUND: "classes", BOUNDARY: "boundaries"}
 _SHARE = 8  # of the available memory, one part in so many
 

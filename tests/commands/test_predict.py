@@ -10,8 +10,10 @@ from tiny import SIZE, Data
 
 from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError, RunBusyError
+from shallow2deep.inference import forest_maps
 from shallow2deep.io.atomic import one_writer
 from shallow2deep.io.volumes import open_volume
+from shallow2deep.progress import Bar
 from shallow2deep.settings import RawData
 
 
@@ -101,3 +103,16 @@ def test_two_predictions_do_not_write_to_one_place(data: Data, target_run: Path,
             predict(target_run, one, tmp_path / "a.h5", "forest")
         predict(target_run, one, tmp_path / "b.h5", "forest")
     assert not [path.name for path in tmp_path.rglob(".*")]
+
+
+def test_blocks_of_a_large_image_are_counted(
+    data: Data, target_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    monkeypatch.setattr(forest_maps, "BLOCK", {2: 16})
+    monkeypatch.setattr(
+        Bar, "progress", lambda self, what, done, total: told.setdefault(what, []).append((done, total))
+    )
+    predict(target_run, f"{data.folder}/target0_raw.png", tmp_path / "p.h5", "enhanced")
+    assert told.pop("forest blocks") == [(n, 36) for n in range(1, 37)]
+    assert told == {"predicting": [(0, 1), (1, 1)]}  # the enhancer has one block at each scale

@@ -65,6 +65,32 @@ def test_raw_that_is_not_finite_is_refused(flat: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_data_of_another_range_are_refused_or_rescaled(flat: Path, tmp_path: Path) -> None:
+    raw = painted(200)[0]
+    np.save(tmp_path / "same.npy", raw)
+    np.save(tmp_path / "bits16.npy", raw.astype(np.uint16) * 200 + 1000)
+    with pytest.raises(InputError, match=r"bits16.npy.*\(uint16\), but .* project .*\(uint8\).*rescale"):
+        predict_project(flat, tmp_path / "out", [str(tmp_path / "*.npy")])
+    assert not (tmp_path / "out").exists()
+    arguments = ["ilp", "predict", str(flat), "--out", str(tmp_path / "out"), "--rescale"]
+    arguments += ["--raw", str(tmp_path / "same.npy"), "--raw", str(tmp_path / "bits16.npy")]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    same, other = (open_volume(tmp_path / "out" / f"{name}.h5").read() for name in ("same", "bits16"))
+    assert abs(same - other).mean() < 0.01
+
+
+def test_where_no_painted_image_is_found_any_range_is_predicted(flat: Path, tmp_path: Path) -> None:
+    """As the range of the forest is not known then; to rescale to it is refused."""
+    with h5py.File(flat, "r+") as file:
+        for lane in file["Input Data/infos"].values():
+            del lane["Raw Data/location"]
+            lane["Raw Data/location"], lane["Raw Data/filePath"] = "FileSystem", "gone.npy"
+    np.save(tmp_path / "other.npy", painted(200)[0].astype(np.uint16) * 200)
+    with pytest.raises(InputError, match="not all found"):
+        predict_project(flat, tmp_path / "out", [str(tmp_path / "other.npy")], rescale=True)
+    assert len(predict_project(flat, tmp_path / "out", [str(tmp_path / "other.npy")])) == 1
+
+
 def test_results_never_take_the_place_of_what_they_are_made_from(flat: Path, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "a.h5"
     raw.parent.mkdir()

@@ -105,8 +105,12 @@ def test_what_strokes_do_not_rule_out_is_taken_in_the_order_given() -> None:
     assert name == "enhanced"
     assert "not surely worse" in reason
     assert recommend(scores, counts, 2, "forest", ["net"])[0] == "forest"
+    little = Score(0.93, 0.9, 0.95, -0.02, -0.03, -0.01, 0.9)  # surely worse, but by little
+    assert recommend({"forest": base, "enhanced": little}, counts, 2, "forest", ["enhanced"])[0] == "enhanced"
     assert recommend(scores | {"other": better}, counts, 2, "forest", ["net", "enhanced"])[0] == "other"
-    assert recommend(scores, {1: 5, 2: 1}, 2, "forest", ["enhanced"])[0] == "forest"
+    name, reason = recommend(scores, {1: 5, 2: 1}, 2, "forest", ["enhanced"])
+    assert name == "enhanced"
+    assert reason.startswith("a guess")
 
 
 def test_without_held_out_strokes_nothing_is_claimed() -> None:

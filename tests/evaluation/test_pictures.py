@@ -5,7 +5,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-from shallow2deep.evaluation.pictures import save_panel, show
+from shallow2deep.evaluation.pictures import OUTLINES, save_panel, show
 
 
 def test_panel_shows_every_picture_and_is_the_same_each_time(tmp_path: Path) -> None:
@@ -19,6 +19,20 @@ def test_panel_shows_every_picture_and_is_the_same_each_time(tmp_path: Path) -> 
     picture = iio.imread(first)
     colours = {tuple(int(v) for v in c) for c in picture[..., :3].reshape(-1, 3)}
     assert {(255, 176, 0), (0, 160, 255)} <= colours
+
+
+def test_maps_and_outlines_have_the_colours_of_their_classes(tmp_path: Path) -> None:
+    p = np.zeros((2, 40, 60), np.float32)
+    p[0, 5:20, 5:20], p[1, 20:35, 30:50] = 1, 1
+    full = {"raw": np.zeros((40, 60)), OUTLINES: p, "forest": p}
+    picture = iio.imread(save_panel(tmp_path / "a.png", [full, {"raw": full["raw"], "forest": p / 2}]))
+    third = picture.shape[1] // 3
+    blue, red, half = (0, 160, 255), (220, 38, 127), (110, 19, 63)
+    for column, filled in ((0, False), (1, False), (2, True)):
+        part = picture[:, column * third : (column + 1) * third, :3].reshape(-1, 3)
+        counts = [(part == colour).all(1).sum() for colour in (blue, red, half)]
+        assert all((n > 500) == filled for n in counts)
+        assert column != 1 or (abs(part.astype(int) - red).sum(1) < 150).sum() > 50
 
 
 def test_a_picture_for_notebooks(tmp_path: Path) -> None:

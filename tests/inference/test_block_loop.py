@@ -17,7 +17,7 @@ from scipy import ndimage as ndi
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
-from shallow2deep.inference.block_loop import Threads, one_by_one, predict_blocks
+from shallow2deep.inference.block_loop import Runner, Threads, one_by_one, predict_blocks
 from shallow2deep.inference.enhance import Enhancer
 from shallow2deep.inference.forest_maps import ForestPredictor, predict_probabilities
 from shallow2deep.inference.network_maps import NetworkPredictor, predict_with_network
@@ -25,6 +25,7 @@ from shallow2deep.inference.predictor import ArraySink, ArraySource, Predictor
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import BOUNDARY, Output
+from shallow2deep.progress import Bar
 from shallow2deep.training.from_strokes import train_forest
 
 
@@ -64,6 +65,34 @@ def test_blocks_are_as_the_whole_image(
     expected = ndi.uniform_filter(image, [2 * h + 1 for h in predictor.halo], mode="mirror")
     np.testing.assert_allclose(sink.array[0], expected, atol=1e-6)
     np.testing.assert_array_equal(sink.array[1], image.astype(np.float32))
+
+
+class Told(Bar):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, int, int]] = []
+
+    def progress(self, what: str, done: int, total: int, **values: float) -> None:
+        self.heard.append((what, done, total))
+
+
+@pytest.mark.parametrize("runner", [one_by_one, Threads(3)])
+def test_blocks_are_counted_in_order_where_there_are_many(runner: Runner) -> None:
+    image = np.zeros((50, 50))
+    for side, heard in ((10, [("things", n, 25) for n in range(1, 26)]), (25, [])):
+        watch = Told()
+        source, sink = ArraySource(image), ArraySink(image.shape)
+        predictor = Mean((1, 1), "clip", (1, 1))
+        predict_blocks(predictor, source, sink, (side, side), runner, watch=watch, what="things")
+        assert watch.heard == heard
+
+
+def test_an_outer_bar_makes_room_for_an_inner_one(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    for what, done, total in (("images", 0, 1), ("blocks", 1, 2), ("blocks", 2, 2), ("images", 1, 1)):
+        bar.progress(what, done, total)
+    left = [line.rsplit("\r", 1)[-1] for line in capsys.readouterr().err.split("\n")]
+    assert [line.split(":")[0] for line in left if line.strip()] == ["blocks", "images"]
 
 
 def test_mirrored_as_numpy_does_also_beyond_several_borders() -> None:

@@ -1,10 +1,16 @@
 """The enhancer applied: its channels, its scales, and how these are weighed."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 import torch
 
+from shallow2deep.inference import enhance as enhance_module
 from shallow2deep.inference.enhance import Enhancer
 from shallow2deep.inference.network_maps import predict_with_network
+from shallow2deep.io import disk_map
+from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import BOUNDARY, Output
 from shallow2deep.settings import EnhancedSettings, NetworkSettings
@@ -71,3 +77,58 @@ def test_scales_that_agree_with_the_forest_weigh_more() -> None:
     np.testing.assert_allclose(found[0, :, 30:], expected, atol=0.01)
     empty = enhance(_RightAtFullSize(), p * 0, 1.0, 1.0)
     np.testing.assert_allclose(empty, 0, atol=1e-5)
+
+
+class _Smooth(torch.nn.Module):
+    """Gives the logits of maps between 0.1 and 0.8, of two roles."""
+
+    step, halo = (4, 4), (4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+        return torch.logit(torch.cat([0.1 + 0.7 * x, 0.8 - 0.7 * x], 1))
+
+
+def test_parts_of_large_maps_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch's own interpolation of the whole, and a mean of the whole."""
+    roles, scales = (Output(None), Output(None, BOUNDARY)), (0.5, 0.7, 1.0, 1.4)
+    p = np.random.default_rng(0).random((3, 203, 187), np.float32)
+    monkeypatch.setattr(enhance_module, "_ROWS", 50)
+    enhancer = Enhancer(
+        _Smooth(), roles, EnhancedSettings(scales=scales, block=(64, 64)), kept=frozenset([2])
+    )
+    found = enhancer.enhance(p)
+    total, weights = np.zeros((2, *p.shape[1:])), 0.0
+    for scale in scales:
+        size = tuple(round(n * scale) for n in p.shape[1:])
+        one = resized(predict_with_network(_Smooth(), resized(p[1:2], size), (64, 64)), p.shape[1:])[::-1]
+        weight = (
+            (2 * (one[1] * p[1]).sum(dtype=float) + 1) / (one[1].sum(dtype=float) + p[1].sum() + 1)
+        ) ** 2
+        total += one * np.float64(weight)
+        weights += weight
+    np.testing.assert_allclose(found[:2], total / weights, atol=1e-7)
+    assert np.array_equal(found[2], p[2])
+    monkeypatch.undo()
+    assert np.array_equal(enhancer.enhance(p), found)
+
+
+def resized(p: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    maps = torch.from_numpy(p.copy())[None]
+    return torch.nn.functional.interpolate(maps, size, mode="bilinear", antialias=True)[0].clamp(0, 1).numpy()
+
+
+def test_no_whole_map_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy's arrays are traced, torch's are not; a map here is 12 MB."""
+    monkeypatch.setattr(disk_map, "_IN_MEMORY", 1)
+    monkeypatch.setattr(enhance_module, "_ROWS", 64)
+    maps = DiskMap((2, 1500, 2000))
+    for y in range(0, 1500, 100):
+        maps.write((slice(y, y + 100), slice(0, 2000)), np.full((2, 100, 2000), 0.3))
+    enhancer = Enhancer(_Count(), FOREGROUND, EnhancedSettings(scales=(0.5, 1.0), block=(256, 256)))
+    tracemalloc.start()
+    found = enhancer.enhance_on_disk([maps.channel(n) for n in range(2)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6e6
+    np.testing.assert_allclose(found[:, 700:701], 0.33, atol=1e-5)

@@ -52,6 +52,20 @@ def test_the_projects_own_forest(flat: Path, source_run: Path, tmp_path: Path) -
     assert choice["held_out_pixels"] == 0
 
 
+def test_the_projects_own_forest_keeps_its_range(flat: Path, source_run: Path, tmp_path: Path) -> None:
+    for number, seed in enumerate((200, 201)):
+        raw = painted(seed)[0].astype(np.uint16) * (200 if number else 1)
+        np.save(tmp_path / f"lane_{number}.npy", raw)
+    target = {"ilp": str(flat), "background": 2}
+    other = target | {"raw": [str(tmp_path / f"lane_{n}.npy") for n in range(2)]}
+    with pytest.raises(InputError, match=r"lane_1.npy: its values .* the forest of the project .* range$"):
+        adapt(adapt_config(source_run, other, forest="ilp"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    adapt(adapt_config(source_run, target, forest="ilp"), tmp_path / "run")
+    with pytest.raises(InputError, match="rescale"):
+        predict(tmp_path / "run", str(tmp_path / "lane_1.npy"), tmp_path / "out", "forest")
+
+
 def test_a_forest_predicts_whatever_became_of_the_labels(flat: Path, tmp_path: Path) -> None:
     expected = [path.read_bytes() for path in predict_project(flat, tmp_path / "maps")]
     with h5py.File(flat, "r+") as file:

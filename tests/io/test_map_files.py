@@ -8,7 +8,8 @@ import pytest
 import tifffile
 import zarr
 
-from shallow2deep.errors import InputError
+from shallow2deep.errors import InputError, NotFiniteError
+from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.io.map_files import read_outputs, write_probabilities
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.outputs import BOUNDARY, Output, of_foreground, of_forest
@@ -56,6 +57,26 @@ def test_the_same_bytes_every_time(ending: str, tmp_path: Path) -> None:
         files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
         found.append([file.read_bytes() for file in files])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("ending", [".h5", ".zarr", ".tif"])
+@pytest.mark.parametrize("shape", [(2, 600, 700), (2, 40, 150, 130)])
+def test_maps_on_disk_give_the_same_files(ending: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    p = np.random.default_rng(0).random(shape, np.float32)
+    on_disk = DiskMap(shape)
+    on_disk.write(tuple(slice(0, n) for n in shape[1:]), p)
+    one = write_probabilities(tmp_path / f"one{ending}", p, of_foreground("ab"))
+    other = write_probabilities(tmp_path / f"other{ending}", on_disk, of_foreground("ab"))
+    assert np.array_equal(open_volume(other).read(), p)
+    assert ending == ".zarr" or one.read_bytes() == other.read_bytes()
+
+
+def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
+    p = np.zeros((2, 600, 30), np.float32)
+    p[1, 590, 3] = np.nan
+    with pytest.raises(NotFiniteError):
+        write_probabilities(tmp_path / "p.h5", p, of_foreground("ab"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
