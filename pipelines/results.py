@@ -73,6 +73,11 @@ class Pair:
     test_valid: tuple[str, ...] = ()
     left_out: str | None = None
 
+    @property
+    def run(self) -> str:
+        """The name of the run that trains its enhancer."""
+        return f"{self.recipe}-{self.left_out}" if self.left_out else self.recipe
+
 
 def nuclei(folder: str, data: Path) -> Pair:
     with (data / folder / "manifest.csv").open(newline="") as file:
@@ -162,35 +167,33 @@ def pairs(data: Path, runs: Path) -> dict[str, Pair]:
             "membranes_medulla", "membranes", vnc, "membranes_strict", "em_vnc_membranes", "0,7,14", "16:20"
         ),
         "vnc-long-epfl": epfl("mitochondria_vnc_long"),
-        "em-2d-epfl": epfl("mitochondria_em_2d"),
-        "em-2d-hela": hela("mitochondria_em_2d", runs),
-        "fluo-360": nuclei("dsb_fluo_360", data),
-        "fluo-512x640": nuclei("dsb_fluo_512x640", data),
-        "fluo-embryo": nuclei("dsb_fluo_embryo", data),
-        "fluo-purple": nuclei("dsb_purple_256x320", data),
     }
 
 
-def left_out(known: dict[str, Pair]) -> dict[str, Pair]:
+def left_out(data: Path, runs: Path) -> dict[str, Pair]:
     """Each kind of image as target of an enhancer that has learned on all others of its structure."""
-    mitochondria, membranes = "mitochondria_em_2d", "membranes_em_2d"
-    of_nuclei = {name: pair for name, pair in known.items() if name.startswith("fluo")}
-    found = {
-        "epfl": replace(known["vnc-epfl"], recipe=mitochondria, left_out="epfl"),
-        "cdeep3m": replace(known["vnc-cdeep3m"], recipe=mitochondria, left_out="cdeep3m"),
-        "vnc": replace(known["cdeep3m-vnc"], recipe=mitochondria, left_out="vnc"),
-        "hela": replace(known["em-2d-hela"], recipe=mitochondria),
+    known, em, membranes = pairs(data, runs), "mitochondria_em_2d", "membranes_em_2d"
+    folders = {
+        "fluo-360": "dsb_fluo_360",
+        "fluo-512x640": "dsb_fluo_512x640",
+        "fluo-embryo": "dsb_fluo_embryo",
+        "fluo-purple": "dsb_purple_256x320",
+    }
+    of_nuclei = {name: replace(nuclei(folder, data), left_out=name) for name, folder in folders.items()}
+    return of_nuclei | {
+        "epfl": replace(known["vnc-epfl"], recipe=em, left_out="epfl"),
+        "cdeep3m": replace(known["vnc-cdeep3m"], recipe=em, left_out="cdeep3m"),
+        "vnc": replace(known["cdeep3m-vnc"], recipe=em, left_out="vnc"),
+        "hela": hela(em, runs),  # it is no source of the recipe
         "medulla-membranes": replace(known["vnc-medulla"], recipe=membranes, left_out="medulla"),
         "vnc-membranes": replace(known["medulla-vnc"], recipe=membranes, left_out="vnc"),
     }
-    return {name: replace(pair, left_out=name) for name, pair in of_nuclei.items()} | found
 
 
 def trained(pair: Pair, options: argparse.Namespace) -> Path:
     """The run with the enhancer of a pair, of a folder with such runs or trained here."""
-    name = pair.recipe + (f"-{pair.left_out}" if pair.left_out else "")
     if options.enhancers:
-        return options.enhancers / name
+        return options.enhancers / pair.run
     recipe = HERE / f"{pair.recipe}.yaml"
     values = read_yaml(recipe)
     if options.source_net:
@@ -200,7 +203,7 @@ def trained(pair: Pair, options: argparse.Namespace) -> Path:
     enhancer_train(validated(EnhancerTrainConfig, values, str(recipe)), run)
     if not pair.left_out:
         return run
-    other = options.runs / name
+    other = options.runs / pair.run
     if not other.exists():  # forests and their maps are the same
         shutil.copytree(run, other, ignore=shutil.ignore_patterns("enhancer", "source_net"))
     enhancer_train(
@@ -354,9 +357,7 @@ def main() -> None:
     parser.add_argument("--enhancers", type=Path, help="folder with runs RECIPE[-LEFT_OUT]; else trained")
     parser.add_argument("--kept", action="store_true", help="make nothing; judge anew what is there")
     options = parser.parse_args()
-    known = pairs(options.data, options.runs)
-    if options.leave_one_out:
-        known = left_out(known)
+    known = (left_out if options.leave_one_out else pairs)(options.data, options.runs)
     rows, everything = [], []
     for name in options.pairs or known:
         if options.kept:

@@ -34,7 +34,7 @@ def forest_maps(run: Path, pair: Pair, data: Path) -> list[np.ndarray]:
 
 
 def rows(name: str, pair: Pair, options: argparse.Namespace) -> Iterator[str]:
-    network, spec = load_enhancer(options.runs / pair.recipe)
+    network, spec = load_enhancer(options.runs / pair.run)
     enhancer = Enhancer(network, spec.outputs, SETTINGS)
     labels = RawData(raw=under(options.data, pair.test_labels), slices=pair.test_slices)
     for amount in AMOUNTS:

@@ -18,7 +18,7 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 from PIL import Image
-from results import HERE, Pair, pairs, under
+from results import HERE, Pair, left_out, under
 from skimage.color import label2rgb
 from skimage.measure import label
 
@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     run = options.runs / f"walkthrough-{options.strokes}"
     run.parent.mkdir(parents=True, exist_ok=True)
-    pair = pairs(options.data, options.runs)[PAIR]
+    pair = left_out(options.data, options.runs)[PAIR]
     project = painted_project(run.with_suffix(".ilp"), pair, options.data, options.strokes)
     target = TargetData(ilp=str(project), background=LABELS[0])
     adapt(AdaptConfig(target=target, enhancer=ENHANCER), run)

@@ -260,6 +260,11 @@ def _card(title: str, model: _Model) -> str:
         f"- network: U-Net, {spec.features} features, {len(spec.strides)} poolings, stem of stride "
         f"{spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
     ]
+    if model.companion is not None:
+        lines.append(
+            "- companion: such a network with raw as a second channel, which shallow2deep applies, too, and "
+            "other programs overlook"
+        )
     if licences := spec.metadata.get("data_licences"):
         lines += ["", "## Terms of the training data", ""]
         lines += [f"- {licence}" for licence in licences]
