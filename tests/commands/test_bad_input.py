@@ -116,9 +116,11 @@ def test_adapt(
 
 
 TRAIN: dict[str, tuple[Change, str]] = {
-    "image smaller than a patch": (
-        set_("probabilities", "patch", value=[128, 128]),
-        "smaller than the patch",
+    "only image smaller than two patches": (
+        lambda f, v: v["sources"][0].update(
+            raw=str(f / "source0_raw.png"), labels=str(f / "source0_labels.png")
+        ),
+        "cannot be cut",
     ),
     "crop larger than a patch": (set_("enhancer", "patch", value=[80, 80]), "larger"),
     "patch that does not divide": (set_("enhancer", "patch", value=[30, 30]), "divide"),
