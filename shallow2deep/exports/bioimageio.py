@@ -12,13 +12,13 @@ import yaml
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.archive import RDF_NAMES
-from shallow2deep.exports.rdf import COMPANION, PackageInfo, documentation, plain, problem_of_info, rdf_of
+from shallow2deep.exports.rdf import PackageInfo, documentation, plain, problem_of_info, rdf_of
 from shallow2deep.exports.tiling import Tiling, problems_for_ilastik
 from shallow2deep.exports.verification import checked_sample, largest_difference, require_equal
 from shallow2deep.exports.weights import FORMATS, architecture, packaged, test_input, weight_files
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
-from shallow2deep.networks.model import ModelSpec
+from shallow2deep.networks.model import WITH_RAW, ModelSpec
 from shallow2deep.networks.unet import UNet
 
 
@@ -71,9 +71,9 @@ def write_package(
     }
     rdf = plain(rdf_of(model, spec, info, files))
     if companion is not None:
-        name, data = f"{COMPANION}.safetensors", safetensors.torch.save(companion[0].state_dict())
+        name, data = f"{WITH_RAW}.safetensors", safetensors.torch.save(companion[0].state_dict())
         said = {"source": name, "sha256": hashlib.sha256(data).hexdigest(), "model": companion[1].to_dict()}
-        rdf["config"]["shallow2deep"][COMPANION] = plain(said)
+        rdf["config"]["shallow2deep"][WITH_RAW] = plain(said)
         files[name] = data
     files["rdf.yaml"] = yaml.safe_dump(rdf, sort_keys=False, allow_unicode=True).encode()
     with atomic_path(path) as temporary:

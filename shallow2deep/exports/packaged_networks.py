@@ -8,7 +8,7 @@ import importlib.util
 import io
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,30 @@ from shallow2deep.networks.unet import UNet
 
 def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
     """The network that `spec` describes, with the tensors of the format pytorch_state_dict."""
+    return _network_of(path, spec, lambda: state_dict(path, description))
+
+
+def companion_network(path: Path, data: bytes, spec: ModelSpec) -> UNet:
+    """The network that `spec` describes, with the tensors of a safetensors file's bytes."""
+
+    def tensors() -> dict[str, Tensor]:
+        try:
+            return safetensors.torch.load(data)
+        except (ValueError, safetensors.SafetensorError) as error:
+            raise DamagedFileError(
+                f"{path}: the weights of its companion do not load ({one_line(error)}); get the package again"
+            ) from None
+
+    return _network_of(path, spec, tensors)
+
+
+def _network_of(path: Path, spec: ModelSpec, read: Callable[[], dict[str, Tensor]]) -> UNet:
+    """The network that `spec` describes; tensors are read when there is room, and must be those of it."""
     with torch.device("meta"):
         network = spec.build()
     expected = network.state_dict()
     require_memory(sum(t.numel() * t.element_size() for t in expected.values()), f"the network of {path}")
-    tensors = state_dict(path, description)
+    tensors = read()
     fits = tensors.keys() == expected.keys() and all(
         (t.shape, t.dtype, t.layout) == (e.shape, e.dtype, e.layout) and t.device.type == "cpu"
         for e, t in ((expected[name], t) for name, t in tensors.items())
@@ -40,21 +59,6 @@ def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
     if not fits:
         raise DamagedFileError(f"{path}: its weights are not those of its network; export the model again")
     network.load_state_dict({name: t.contiguous() for name, t in tensors.items()}, assign=True)
-    return network.eval()
-
-
-def network_of_tensors(path: Path, data: bytes, spec: ModelSpec) -> UNet:
-    """The network that `spec` describes, with the tensors of a safetensors file's bytes."""
-    with torch.device("meta"):
-        network = spec.build()
-    expected = network.state_dict()
-    require_memory(sum(t.numel() * t.element_size() for t in expected.values()), f"the network of {path}")
-    try:
-        network.load_state_dict(safetensors.torch.load(data), strict=True, assign=True)
-    except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise DamagedFileError(
-            f"{path}: the weights of its companion do not load ({one_line(error)}); get the package again"
-        ) from None
     return network.eval()
 
 

@@ -27,12 +27,11 @@ from shallow2deep.exports.description import (
 )
 from shallow2deep.exports.packaged_networks import (
     architecture_network,
-    network_of_tensors,
+    companion_network,
     our_network,
     torchscript_network,
 )
-from shallow2deep.exports.rdf import COMPANION
-from shallow2deep.networks.model import ModelSpec
+from shallow2deep.networks.model import WITH_RAW, ModelSpec
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 
@@ -120,7 +119,7 @@ def load_packaged_companion(path: Path) -> tuple[UNet, ModelSpec] | None:
     """
     description = read_description(path)
     ours = description.config.get("shallow2deep")
-    said = ours.get(COMPANION) if isinstance(ours, Mapping) else None
+    said = ours.get(WITH_RAW) if isinstance(ours, Mapping) else None
     if said is None:
         return None
     if not isinstance(said, Mapping) or not isinstance(said.get("source"), str):
@@ -129,14 +128,14 @@ def load_packaged_companion(path: Path) -> tuple[UNet, ModelSpec] | None:
     data = read_file(path, said["source"])
     if hashlib.sha256(data).hexdigest() != said.get("sha256"):
         raise DamagedFileError(f"{path}: {said['source']} differs from its checksum; get the package again")
-    return network_of_tensors(path, data, spec), spec
+    return companion_network(path, data, spec), spec
 
 
 def _package(description: Description, path: Path) -> Package:
     ours = description.config.get("shallow2deep")
     record = dict(ours) if isinstance(ours, Mapping) else {}
     values = record.pop("model", None)
-    record.pop(COMPANION, None)
+    record.pop(WITH_RAW, None)
     model = None if values is None else _model_spec(values, path)
     foreign = "enhancer" if TAG in description.tags else "other"
     return Package(

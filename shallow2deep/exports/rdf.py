@@ -30,9 +30,6 @@ LICENCES = (
 )  # fmt: skip
 
 
-COMPANION = "with_raw"  # in config.shallow2deep, and the name of its file
-
-
 @dataclass(frozen=True)
 class PackageInfo:
     """What a package says of its model, apart from what follows from the network.

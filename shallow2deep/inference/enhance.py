@@ -103,10 +103,11 @@ class Enhancer:
                 maps.append(p)
                 continue
             scales = self.settings.scales
-            found = [self.enhance_at_scale(p, scale) for scale in scales]
+            found, factors = [self.enhance_at_scale(p, scale) for scale in scales], [1.0] * len(scales)
             if beside is not None:
                 found += [self.enhance_at_scale(p, scale, beside) for scale in scales]
-            maps.append(weighed_mean(found, p, [1.0] * len(scales) + [_OF_COMPANION] * len(scales)))
+                factors += [_OF_COMPANION] * len(scales)
+            maps.append(weighed_mean(found, p, factors))
         out = DiskMap((sum(one.shape[0] for one in maps), *maps[0].shape[1:]))
         for rows in _stripes(out.shape[1]):
             parts = [one[:, rows] for one in maps]
@@ -122,10 +123,17 @@ class Enhancer:
                 "this enhancer sees raw, too, but maps alone came; give raw with them, or set enhanced.raw "
                 "to false"
             )
-        grey = raw if raw.ndim == 2 else raw.mean(0)
-        moments, out = Moments.of(grey), DiskMap((1, *grey.shape))
-        for rows in _stripes(grey.shape[0]):
-            out.write((rows, slice(0, grey.shape[1])), moments.standardised(grey[rows])[None])
+        height, width = raw.shape[-2:]
+        channels = raw.reshape(-1, height, width)
+
+        def grey(rows: slice) -> np.ndarray:
+            return channels[:, rows].mean(0, dtype=np.float64)
+
+        parts = (grey(rows) for rows in _stripes(height))
+        moments = Moments.of_sums((p.size, float(p.sum()), float((p * p).sum())) for p in parts)
+        out = DiskMap((1, height, width))
+        for rows in _stripes(height):
+            out.write((rows, slice(0, width)), moments.standardised(grey(rows))[None])
         return out
 
     def enhance_at_scale(self, p: Map, scale: float, beside: Map | None = None) -> Map:

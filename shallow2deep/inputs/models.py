@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from shallow2deep.errors import InputError
+from shallow2deep.errors import DamagedFileError, InputError
 from shallow2deep.exports.archive import RDF_NAMES
 from shallow2deep.exports.packages import Package, load_package, load_packaged_companion, read_package
 from shallow2deep.io.known import Known
@@ -128,7 +128,15 @@ class OpenedEnhancer:
     def companion(self) -> nn.Module | None:
         """The network of the same roles that sees raw beside the map, if there is one; see `network`."""
         found = load_companion(self.place)
-        return None if found is None else found[0]
+        if found is None:
+            return None
+        network, spec = found
+        if (spec.in_channels, spec.ndim, spec.outputs) != (2, self.spec.ndim, self.spec.outputs):
+            raise DamagedFileError(
+                f"{self.place}: its companion does not take a map and raw, or tells other things than the "
+                "enhancer; export it again"
+            )
+        return network
 
     def __getstate__(self) -> dict[str, Any]:
         unloaded = ("network", "companion")

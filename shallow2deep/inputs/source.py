@@ -76,7 +76,6 @@ class Source:
     classes: tuple[str, ...]
     spec: FeatureSpec
     voxel_size: tuple[float, ...] | None
-    licences: tuple[str, ...]
 
     def images(self, part: str, number: int) -> list[Labelled]:
         """The "training" or "validation" images of a source."""
@@ -142,7 +141,6 @@ def open_sources(config: EnhancerTrainConfig, known: Known | None = None) -> Sou
         config.classes,
         feature_spec(config.features, config.ndim),
         sizes.pop() if len(sizes) == 1 else None,
-        tuple(dict.fromkeys(data.licence for data in config.sources)),
     )
 
 

@@ -19,7 +19,7 @@ from shallow2deep.settings import NetworkSettings
 
 FORMAT = 2
 _SAID = ("name", "enhancer", "data_licences")  # metadata of models
-WITH_RAW = "with_raw"  # folder of an enhancer's companion, in the enhancer's own
+WITH_RAW = "with_raw"  # an enhancer's companion: its folder in the enhancer's, its file in a package
 METADATA = "metadata.json"  # beside model.json: what is said of the model without deciding it
 _MAX_FEATURES, _MAX_DEPTH, _MAX_CHANNELS = 1024, 8, 1024
 

@@ -70,13 +70,11 @@ class View:
     """What a few forests have in common, those that are applied to the same patches.
 
     Attributes:
-        number: of the view.
         source: number of the source that they know.
         look: how they see it.
         forests: their numbers.
     """
 
-    number: int
     source: int
     look: Look
     forests: tuple[int, ...]
@@ -91,7 +89,7 @@ def views(config: EnhancerTrainConfig, n_sources: int, part: str) -> list[View]:
     }
     indices = ranges[part]
     count = max(1, len(indices) // config.probabilities.forests_per_patch)
-    return [View(n, n % n_sources, _look(config, part, n), tuple(indices[n::count])) for n in range(count)]
+    return [View(n % n_sources, _look(config, part, n), tuple(indices[n::count])) for n in range(count)]
 
 
 def _look(config: EnhancerTrainConfig, part: str, number: int) -> Look:

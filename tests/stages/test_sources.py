@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from shallow2deep.commands.export import export
 from shallow2deep.errors import DamagedFileError, InputError, SettingsError
 from shallow2deep.exports.packages import load_packaged_companion
 from shallow2deep.forests import Forest
-from shallow2deep.inputs.models import fingerprint_of, load_companion
+from shallow2deep.inputs.models import fingerprint_of, load_companion, open_enhancer
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import read_map
-from shallow2deep.networks.model import load_model, load_spec
+from shallow2deep.networks.model import load_model, load_spec, save_model
 from shallow2deep.settings import EnhancerTrainConfig, validated
 from shallow2deep.stages.forests import views
 
@@ -126,6 +127,12 @@ def test_a_companion_is_used_kept_and_packed(data: Data, run: Path, tmp_path: Pa
     adapt(data.target(package), from_package)
     again = read_map(next((from_package / "enhanced").glob("*.h5")))[0]
     np.testing.assert_array_equal(again, maps[0])
+
+    crafted = tmp_path / "crafted"
+    shutil.copytree(run / "enhancer", crafted)
+    save_model(crafted / "with_raw", *load_model(crafted))  # one channel
+    with pytest.raises(DamagedFileError, match="does not take a map and raw"):
+        open_enhancer(crafted)
 
     file = package / "with_raw.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
