@@ -291,8 +291,8 @@ def kept_results(name: str, runs: Path) -> dict[str, list[dict]]:
             for candidate, score in choice["scores"].items()
             if candidate != SUPERVISED
         }
-        strokes = {int(number): count for number, count in choice["held_out_strokes"].items()}
-        judge = partial(recommend, scores, strokes, N_CLASSES, FOREST)
+        strokes = choice["held_out_strokes"]
+        judge = partial(recommend, scores, strokes, FOREST)
         judged = {
             "recommended": judge(trusted(scores))[0],
             "surely better": judge()[0],

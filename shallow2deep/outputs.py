@@ -74,6 +74,27 @@ def foreground(p: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
     return p[chosen]
 
 
+def picked(
+    maps: Mapping[str, tuple[np.ndarray, Sequence[Output]]],
+) -> tuple[np.ndarray, tuple[Output, ...]]:
+    """Of a map for each class, the channels that tell of that class.
+
+    Args:
+        maps: by the name of the class, `(K, *spatial)` and what its channels tell.
+
+    >>> one, other = np.zeros((2, 1)), np.ones((1, 1))
+    >>> p, outputs = picked({"disc": (one, of_forest(["ground", "disc"])), "rod": (other, [Output("rod")])})
+    >>> p.ravel().tolist(), [output.title for output in outputs]
+    ([0.0, 1.0], ['disc', 'rod'])
+    """
+    chosen = [
+        (p[n], output) for name, (p, all_) in maps.items()
+        for n, output in enumerate(all_) if output.class_name == name
+    ]  # fmt: skip
+    channels, outputs = zip(*chosen, strict=True)
+    return np.stack(channels), outputs
+
+
 def is_exclusive(outputs: Iterable[Output]) -> bool:
     """Whether the channels add up to 1, so that what foreground classes lack is the background's."""
     return any(output.role == BACKGROUND for output in outputs)

@@ -197,7 +197,7 @@ def _held_out_score(run: Path, name: str) -> str:
         return ""
     choice = read_json(run / PREDICTION / CHOICE)
     score = choice["scores"].get(name)
-    if score is None or not choice["held_out_strokes"]:
+    if score is None or not any(choice["held_out_strokes"].values()):
         return ""
     accuracy, low, high = (f"{score[name]:.3f}" for name in ("accuracy", "low", "high"))
     return (

@@ -19,6 +19,7 @@ from shallow2deep.inputs.results import (
     candidate_names,
     image_predictor,
     made,
+    mixed_predictor,
     network_predictor,
 )
 from shallow2deep.io.atomic import one_writer, read_json
@@ -131,10 +132,15 @@ def _predictor_of(
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
     known = known_of(model)
-    name = _candidate(model, step, config)
-    require_current(model, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
+    of_classes = _chosen(model, config, known, trust) if step == RECOMMENDED else {}
+    names = list(dict.fromkeys(of_classes.values() or [_candidate(model, step, config)]))
+    require_current(model, names, known, trust)
     enhancer = _own_enhancer(model, trust, known)
-    return image_predictor(model, name, config, device, enhancer, watch), config.target.channels
+    parts = {name: image_predictor(model, name, config, device, enhancer, watch) for name in names}
+    if len(parts) == 1:
+        return next(iter(parts.values())), config.target.channels
+    mixed = mixed_predictor({name: parts[result] for name, result in of_classes.items()})
+    return mixed, config.target.channels
 
 
 def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
@@ -143,13 +149,17 @@ def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
     return open_enhancer(run / ENHANCER, trust, known)
 
 
+def _chosen(run: Path, config: AdaptConfig, known: Known, trust: bool) -> dict[str, str]:
+    """For each foreground class the name of the result that is recommended."""
+    if not (run / PREDICTION / "manifest.json").is_file():
+        raise InputError(f"{run}: nothing is recommended yet; run the same adapt again first")
+    require_current(run, [PREDICTION], known, trust)
+    choice = read_json(run / PREDICTION / CHOICE)["of_classes"]
+    return {name: str(choice[name]["recommended"]) for name in config.classes[1:]}
+
+
 def _candidate(run: Path, step: str, config: AdaptConfig) -> str:
     """The name of a candidate's folder."""
-    if step == RECOMMENDED:
-        if not (run / PREDICTION / "manifest.json").is_file():
-            raise InputError(f"{run}: nothing is recommended yet; run the same adapt again first")
-        choice = read_json(run / PREDICTION / CHOICE)
-        return str(choice["recommended"])
     known = made(run, candidate_names(config))
     segmentors = [name for name in known if name.startswith("segmentor")]
     name = {"forest": FOREST, "segmentor": segmentors[0] if segmentors else ""}.get(step, step)

@@ -103,6 +103,11 @@ def right_shares(
     return {number: np.array(values) for number, values in sorted(shares.items())}
 
 
+def of_one_class(held: np.ndarray, number: int) -> np.ndarray:
+    """Strokes that judge a class's map alone: 2 for the class, 1 for all others."""
+    return np.where(held == number, 2, held > 0)
+
+
 def mean_accuracy(shares: Mapping[int, np.ndarray]) -> float:
     """Share of right pixels: mean over a class's strokes, then over classes; nan without strokes."""
     return float(np.mean([values.mean() for values in shares.values()])) if shares else float("nan")
@@ -148,8 +153,7 @@ def scores_of(
 
 def recommend(
     scores: Mapping[str, Score],
-    strokes: Mapping[int, int],
-    n_classes: int,
+    strokes: Mapping[str, int],
     baseline: str,
     trusted: Sequence[str] = (),
     painted: str = "",
@@ -163,11 +167,11 @@ def recommend(
     seldom show that it is better elsewhere.
 
     Args:
-        strokes: number of held-out strokes of each class.
+        strokes: number of held-out strokes of each class, by its name.
         trusted: candidates that are expected to be better than the baseline, best first.
         painted: how many strokes there are of each class, in words.
     """
-    short = [n for n in range(1, n_classes + 1) if strokes.get(n, 0) < MIN_STROKES]
+    short = [name for name, count in strokes.items() if count < MIN_STROKES]
     guess = next(iter(trusted), baseline)
     often = f", and {guess} is most often the best" if guess != baseline else ""
     if not any(strokes.values()):
@@ -178,9 +182,8 @@ def recommend(
         )
     if short:
         return guess, (
-            f"a guess: {MIN_STROKES} held-out strokes of each class are needed to judge, class {short[0]} "
-            f"has {strokes.get(short[0], 0)}{often}; look at the pictures, or paint more "
-            f"strokes{_of(painted)}"
+            f"a guess: {MIN_STROKES} held-out strokes of each class are needed to judge, {short[0]} has "
+            f"{strokes[short[0]]}{often}; look at the pictures, or paint more strokes{_of(painted)}"
         )
     better = {name: s for name, s in scores.items() if name != baseline and s.gain_low > 0}
     if not better:

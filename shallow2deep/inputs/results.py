@@ -1,6 +1,6 @@
 """The results of an adaptation, from forest to baselines: names, maps, and how they predict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.outputs import Output, foreground, of_forest
+from shallow2deep.outputs import Output, foreground, of_forest, picked
 from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig
@@ -139,6 +139,31 @@ def image_predictor(
     applied = applied_enhancer(config, enhancer, device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
+
+
+def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
+    """Each class as the result that was chosen for it predicts it.
+
+    Args:
+        parts: by the name of the class; a result that is there several times is applied once.
+    """
+    distinct = list({id(part): part for part in parts.values()}.values())
+    ndim = max(part.ndim for part in distinct)
+
+    def apply(raw: np.ndarray) -> np.ndarray:
+        maps = {id(part): _applied(part, raw, ndim) for part in distinct}
+        return picked({name: (maps[id(part)], part.outputs) for name, part in parts.items()})[0]
+
+    none = {name: (np.empty((len(part.outputs), 0)), part.outputs) for name, part in parts.items()}
+    learned = next((part.learned for part in distinct if part.learned is not None), None)
+    return ImagePredictor(apply, picked(none)[1], ndim, learned)
+
+
+def _applied(part: ImagePredictor, raw: np.ndarray, ndim: int) -> np.ndarray:
+    """A result's map of raw of `ndim` spatial axes; plane by plane if the result knows planes alone."""
+    if part.ndim == ndim:
+        return np.asarray(part.apply(raw))
+    return np.stack([np.asarray(part.apply(plane)) for plane in np.moveaxis(raw, -3, 0)], 1)
 
 
 def applied_enhancer(

@@ -1,4 +1,4 @@
-"""Stage *prediction*: judges the candidates by held-out strokes and takes over the maps of the best."""
+"""Stage *prediction*: judges results by held-out strokes and takes over each class's map of the best one."""
 
 import csv
 import shutil
@@ -19,12 +19,14 @@ from shallow2deep.evaluation.held_out import (
     Score,
     count_strokes,
     disagreement,
+    of_one_class,
     recommend,
     right_shares,
     scores_of,
 )
 from shallow2deep.evaluation.metrics import DiceCounts
 from shallow2deep.inputs.images import Image
+from shallow2deep.inputs.models import kept_classes
 from shallow2deep.inputs.results import (
     ENHANCED,
     FOREST,
@@ -32,20 +34,24 @@ from shallow2deep.inputs.results import (
     image_predictor,
     made,
     map_path,
+    save_map,
 )
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import atomic_path, write_bytes, write_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
-from shallow2deep.outputs import foreground, is_exclusive
+from shallow2deep.outputs import foreground, is_exclusive, picked
 from shallow2deep.progress import safely
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.seeding import generator
 from shallow2deep.settings import AdaptConfig
 
+_Shares = dict[str, dict[int, np.ndarray]]  # of each candidate, for each class, of each stroke
+
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 7  # version of how results are judged; raised with every change
+MIXED = "mixed"  # what is recommended where classes differ in it
+_JUDGING = 8  # version of how results are judged; raised with every change
 COLUMNS = ("image", "z", "y", "x", "disagreement")  # of the list of places
 _PLACES = 20
 _CLEAR = 8  # pixels between a place to paint and outlines, strokes, or the border of the image
@@ -62,33 +68,29 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
 def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: Job) -> None:
     """Scores the candidates, and takes over the maps of the one that is recommended."""
     names = made(job.run, candidates)
-    found = _Findings(names)
+    found = _Findings(names, len(config.classes))
     for image, planes in safely(list(target.by_image()), "judging", job):
         _judge_image(found, image, planes, job)
     consistency = _consistency(names, config, target, job)
-    counts = {k: len(values) for k, values in found.shares[FOREST].items()}
     scores = scores_of(found.shares, FOREST, config.seed, consistency)
-    judged = {
-        name: scores[name] for name in names if name != SUPERVISED
-    }  # it has seen what users do not have
     strokes = count_strokes([p.strokes + p.held_out for p in target.planes], len(config.classes))
-    painted = ", ".join(f"{n} of {name}" for n, name in zip(strokes, config.classes, strict=True))
-    chosen, reason = recommend(judged, counts, len(config.classes), FOREST, trusted(judged), painted)
+    choices = _choices(found, config, target, consistency, strokes)
     for image in target.images:
-        with atomic_path(map_path(job.folder, image)) as path:
-            shutil.copyfile(map_path(job.run / chosen, image), path)
+        _take_over(job, image, {name: choice["recommended"] for name, choice in choices.items()})
     _save_places(job.folder / PLACES, found.places)
     choice: dict[str, Any] = {
-        "recommended": chosen,
-        "reason": reason,
+        **_together(choices),
+        "of_classes": choices,
         "strokes": dict(zip(config.classes, strokes, strict=True)),
-        "held_out_strokes": counts,
+        "held_out_strokes": {
+            name: len(found.shares[FOREST].get(n, [])) for n, name in enumerate(config.classes, 1)
+        },
         "held_out_pixels": sum(int(np.count_nonzero(plane.held_out)) for plane in target.planes),
         "used_pixels": sum(int(np.count_nonzero(plane.strokes)) for plane in target.planes),
         "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
         "most_disagreement": dict(zip(("mean", "image", "z"), max(found.disagreements), strict=True)),
         "planes": [
-            {"image": p.image.name, "z": p.z, "differing": spread, "dice": _known(dice.get(chosen))}
+            {"image": p.image.name, "z": p.z, "differing": spread, "dice": _chosen_dice(dice, choices)}
             for p, spread, dice in zip(target.planes, found.spreads, found.plane_dice, strict=True)
         ],
     }
@@ -97,28 +99,73 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     write_json(job.folder / CHOICE, choice)
 
 
+def _choices(
+    found: "_Findings", config: AdaptConfig, target: Target, consistency: dict[str, float], strokes: list[int]
+) -> dict[str, dict[str, str]]:
+    """For each foreground class which result is recommended, and why."""
+    kept = kept_classes(config, target.enhancer.spec)
+    others = config.classes[0] if len(config.classes) == 2 else "the other classes"
+    painted = ", ".join(f"{n} of {name}" for n, name in zip(strokes, config.classes, strict=True))
+    choices = {}
+    for number, name in enumerate(config.classes[1:], 1):
+        shares = found.of_class[number]
+        untold = {SUPERVISED}  # it has seen what users do not have
+        if number in kept:
+            untold.add(ENHANCED)  # whose map of this class is the forest's
+        scores = scores_of(shares, FOREST, config.seed, consistency)
+        judged = {result: score for result, score in scores.items() if result not in untold}
+        counts = {said: len(shares[FOREST].get(n, [])) for n, said in enumerate((others, name), 1)}
+        chosen, reason = recommend(judged, counts, FOREST, trusted(judged), painted)
+        choices[name] = {"recommended": chosen, "reason": reason}
+    return choices
+
+
+def _together(choices: Mapping[str, dict[str, str]]) -> dict[str, str]:
+    """The classes' choices as one, and the reasons."""
+    if len(choices) == 1:
+        return next(iter(choices.values()))
+    distinct = {choice["recommended"] for choice in choices.values()}
+    reasons = (f"{name} by {choice['recommended']}, {choice['reason']}" for name, choice in choices.items())
+    return {"recommended": distinct.pop() if len(distinct) == 1 else MIXED, "reason": "; ".join(reasons)}
+
+
+def _take_over(job: Job, image: Image, of_classes: Mapping[str, str]) -> None:
+    """Makes an image's recommended map of the maps of the results that were chosen for its classes."""
+    distinct = set(of_classes.values())
+    if len(distinct) == 1:
+        with atomic_path(map_path(job.folder, image)) as path:
+            shutil.copyfile(map_path(job.run / distinct.pop(), image), path)
+        return
+    maps = {name: read_map(map_path(job.run / name, image)) for name in distinct}
+    save_map(job.folder, image, *picked({name: maps[result] for name, result in of_classes.items()}))
+
+
 @dataclass
 class _Findings:
     """What is found image by image.
 
     Attributes:
         shares: of each candidate and class, the share of right pixels of each held-out stroke.
+        of_class: of each foreground class, from 1, the same for that class against all others.
         dice: of each candidate, for each foreground class, over all dense labels.
         spreads: of each plane, how far the candidates' maps differ.
-        plane_dice: of each plane and candidate, if there are dense labels.
+        plane_dice: of each plane and candidate, for each foreground class, if there are dense labels.
         disagreements: of each image, of the plane where candidates differ most: how far, its name, z.
     """
 
     names: Sequence[str]
-    shares: dict[str, dict[int, np.ndarray]] = field(init=False)
+    n_classes: int
+    shares: "_Shares" = field(init=False)
+    of_class: "dict[int, _Shares]" = field(init=False)
     dice: dict[str, list[DiceCounts]] = field(init=False)
     spreads: list[float] = field(default_factory=list)
-    plane_dice: list[dict[str, float]] = field(default_factory=list)
+    plane_dice: list[dict[str, list[float]]] = field(default_factory=list)
     places: "list[_Place]" = field(default_factory=list)
     disagreements: list[tuple[float, str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.shares = {name: {} for name in self.names}
+        self.of_class = {n: {name: {} for name in self.names} for n in range(1, self.n_classes)}
         self.dice = {name: [] for name in self.names}
 
 
@@ -127,9 +174,12 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
     for name in found.names:
         whole, outputs = read_map(map_path(job.run / name, image))
         maps[name] = [foreground(part, outputs) for part in image.split(whole)]
-        shares = right_shares(maps[name], [plane.held_out for plane in planes], is_exclusive(outputs))
-        for k, values in shares.items():
-            found.shares[name][k] = np.concatenate([found.shares[name].get(k, []), values])
+        held = [plane.held_out for plane in planes]
+        _add(found.shares[name], right_shares(maps[name], held, is_exclusive(outputs)))
+        for number, shares in found.of_class.items():
+            alone = [p[number - 1 : number] for p in maps[name]]
+            strokes = [of_one_class(drawn, number + 1) for drawn in held]
+            _add(shares[name], right_shares(alone, strokes, exclusive=False))
     worst: tuple[float, int, np.ndarray] | None = None
     for plane in planes:
         at = {name: parts[plane.z] for name, parts in maps.items()}
@@ -145,8 +195,13 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
     found.disagreements.append((worst[0], image.name, worst[1]))
 
 
-def _count_dice(found: _Findings, maps: Mapping[str, np.ndarray], plane: Plane) -> dict[str, float]:
-    """Adds a plane's pixels to each candidate's counts, and gives the plane's own Dice, mean over classes."""
+def _add(shares: dict[int, np.ndarray], further: Mapping[int, np.ndarray]) -> None:
+    for k, values in further.items():
+        shares[k] = np.concatenate([shares.get(k, []), values])
+
+
+def _count_dice(found: _Findings, maps: Mapping[str, np.ndarray], plane: Plane) -> dict[str, list[float]]:
+    """Adds a plane's pixels to each candidate's counts, and gives the plane's own Dice of each class."""
     if plane.labels is None:
         return {}
     labels, own = plane.labels.read(), {}
@@ -157,8 +212,16 @@ def _count_dice(found: _Findings, maps: Mapping[str, np.ndarray], plane: Plane) 
         for counts in (here, found.dice[name]):
             for one, values, truth in zip(counts, p, truths, strict=True):
                 one.add(values, truth)
-        own[name] = float(np.mean([one.dice for one in here]))
+        own[name] = [one.dice for one in here]
     return own
+
+
+def _chosen_dice(dice: Mapping[str, list[float]], choices: Mapping[str, dict[str, str]]) -> float | None:
+    """Of a plane, mean over classes of what was chosen for each; None without labels."""
+    if not dice:
+        return None
+    of_classes = [dice[choice["recommended"]][n] for n, choice in enumerate(choices.values())]
+    return _known(float(np.mean(of_classes)))
 
 
 def _mean_dice(of_classes: Sequence[DiceCounts]) -> float | None:

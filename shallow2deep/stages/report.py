@@ -49,7 +49,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
         job.folder / PANELS,
-        [_row(run, names, choice["recommended"], plane) for _, plane in planes],
+        [_row(run, names, plane) for _, plane in planes],
         [word for word, _ in planes],
     )
     most = choice["most_disagreement"]
@@ -64,13 +64,13 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     report = Report(
         title=f"Adaptation: {', '.join(config.classes[1:])}",
         subtitle=f"{len(target.planes)} images, {choice['used_pixels']} stroke pixels to learn from and "
-        f"{choice['held_out_pixels']} held out ({_strokes_text(choice, config)}), seed {config.seed}",
+        f"{choice['held_out_pixels']} held out ({_strokes_text(choice)}), seed {config.seed}",
         recommended=choice["recommended"],
         reason=choice["reason"],
         scores=_scores(run, names, choice),
         panels=panels.read_bytes(),
         panels_note=f"The best, a median and the worst image by {_measure(target)}; outlines are "
-        f"those of {choice['recommended']}; right: the largest difference between any two results.",
+        "those of the recommended result; right: the largest difference between any two results.",
         legend=list(zip(CLASS_COLOURS, config.classes, strict=False)),
         place_columns=["", *shown],
         places=[[str(n), *(row[name] for name in shown)] for n, row in enumerate(places, 1)],
@@ -88,10 +88,8 @@ def _measure(target: Target) -> str:
     return "the recommended result's Dice on the labels" if target.has_labels else "how far the results agree"
 
 
-def _strokes_text(choice: dict[str, Any], config: AdaptConfig) -> str:
-    counts = choice["held_out_strokes"]
-    named = [f"{counts.get(str(n), 0)} of {name}" for n, name in enumerate(config.classes, 1)]
-    return "strokes: " + ", ".join(named)
+def _strokes_text(choice: dict[str, Any]) -> str:
+    return "strokes: " + ", ".join(f"{n} of {name}" for name, n in choice["held_out_strokes"].items())
 
 
 def _scores(run: Path, names: list[str], choice: dict[str, Any]) -> Table:
@@ -144,7 +142,7 @@ def _chosen_planes(found: Sequence[dict[str, Any]], target: Target) -> list[tupl
     return [(word, target.planes[i]) for word, i in zip(words, chosen, strict=True)]
 
 
-def _row(run: Path, names: Sequence[str], recommended: str, plane: Plane) -> dict[str, np.ndarray]:
+def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]:
     """raw | strokes | outlines | forest | enhanced | others | difference of a plane, its middle if large."""
     strokes = plane.strokes + plane.held_out
 
@@ -156,12 +154,12 @@ def _row(run: Path, names: Sequence[str], recommended: str, plane: Plane) -> dic
     row = {"raw": view(raw.mean(0) if raw.ndim == 3 else raw)}
     if view(strokes).any():
         row[STROKES] = view(strokes)
-    maps = {name: view(foreground_maps(run / name, plane.image)[plane.z]) for name in names}
-    row[OUTLINES] = maps[recommended]
+    maps = {name: view(foreground_maps(run / name, plane.image)[plane.z]) for name in (PREDICTION, *names)}
+    row[OUTLINES] = maps.pop(PREDICTION)
     titles = {FOREST: "forest", ENHANCED: "enhanced"}
     row |= {titles.get(name, name): p for name, p in maps.items()}
     if plane.labels is not None:
-        labels, classes = view(plane.labels.read()), len(maps[recommended])
+        labels, classes = view(plane.labels.read()), len(row[OUTLINES])
         truths = [labels > 0] if classes == 1 else [labels == k for k in range(1, classes + 1)]
         row["labels"] = np.stack(truths).astype(np.float32)
     return row | {"difference": np.ptp([p.max(0) for p in maps.values()], axis=0)}

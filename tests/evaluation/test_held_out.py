@@ -73,23 +73,23 @@ def test_scores_and_recommendation() -> None:
     assert scores["better"].gain_low == pytest.approx(0.2)
     assert scores["forest"].gain == scores["forest"].gain_high == 0
     assert scores["forest"].low < scores["forest"].accuracy < scores["forest"].high
-    counts = {1: 8, 2: 8}
-    name, reason = recommend(scores, counts, 2, "forest")
+    counts = {"ground": 8, "disc": 8}
+    name, reason = recommend(scores, counts, "forest")
     assert name == "better"
     assert "+0.200" in reason
-    name, reason = recommend({n: scores[n] for n in ("forest", "equal")}, counts, 2, "forest")
+    name, reason = recommend({n: scores[n] for n in ("forest", "equal")}, counts, "forest")
     assert name == "forest"
     assert "too weak" in reason
-    name, reason = recommend(scores, {1: 8, 2: 1}, 2, "forest")
+    name, reason = recommend(scores, {"ground": 8, "disc": 1}, "forest")
     assert name == "forest"
-    assert "class 2 has 1" in reason
+    assert "disc has 1" in reason
 
 
 def test_the_steadier_of_equals_wins() -> None:
     base = Score(0.6, 0.5, 0.7, 0, 0, 0, 0.9)
     a, b = Score(0.9, 0.8, 0.95, 0.3, 0.2, 0.4, 0.7), Score(0.895, 0.8, 0.93, 0.28, 0.2, 0.4, 0.8)
     far = Score(0.75, 0.7, 0.8, 0.15, 0.1, 0.2, 0.99)
-    name, reason = recommend({"forest": base, "a": a, "b": b, "far": far}, {1: 5, 2: 5}, 2, "forest")
+    name, reason = recommend({"forest": base, "a": a, "b": b, "far": far}, {"ground": 5, "disc": 5}, "forest")
     assert name == "b"
     assert "changes least" in reason
 
@@ -100,15 +100,15 @@ def test_what_strokes_do_not_rule_out_is_taken_in_the_order_given() -> None:
     alike = Score(0.93, 0.8, 1, -0.02, -0.1, 0.01, 0.9)
     better = Score(0.99, 0.95, 1, 0.04, 0.01, 0.08, 0.9)
     scores = {"forest": base, "net": worse, "enhanced": alike}
-    counts = {1: 5, 2: 5}
-    name, reason = recommend(scores, counts, 2, "forest", ["net", "enhanced"])
+    counts = {"ground": 5, "disc": 5}
+    name, reason = recommend(scores, counts, "forest", ["net", "enhanced"])
     assert name == "enhanced"
     assert "not surely worse" in reason
-    assert recommend(scores, counts, 2, "forest", ["net"])[0] == "forest"
+    assert recommend(scores, counts, "forest", ["net"])[0] == "forest"
     little = Score(0.93, 0.9, 0.95, -0.02, -0.03, -0.01, 0.9)  # surely worse, but by little
-    assert recommend({"forest": base, "enhanced": little}, counts, 2, "forest", ["enhanced"])[0] == "enhanced"
-    assert recommend(scores | {"other": better}, counts, 2, "forest", ["net", "enhanced"])[0] == "other"
-    name, reason = recommend(scores, {1: 5, 2: 1}, 2, "forest", ["enhanced"])
+    assert recommend({"forest": base, "enhanced": little}, counts, "forest", ["enhanced"])[0] == "enhanced"
+    assert recommend(scores | {"other": better}, counts, "forest", ["net", "enhanced"])[0] == "other"
+    name, reason = recommend(scores, {"ground": 5, "disc": 1}, "forest", ["enhanced"])
     assert name == "enhanced"
     assert reason.startswith("a guess")
 
@@ -117,7 +117,7 @@ def test_without_held_out_strokes_nothing_is_claimed() -> None:
     scores = scores_of({"forest": {}, "other": {}}, "forest", 0, {"other": 0.5})
     assert np.isnan(scores["other"].accuracy)
     assert scores["other"].consistency == 0.5
-    name, reason = recommend(scores, {}, 2, "forest")
+    name, reason = recommend(scores, {}, "forest")
     assert name == "forest"
     assert "no strokes were held out" in reason
 
@@ -127,7 +127,7 @@ def test_what_is_as_good_as_the_forest_is_hardly_ever_recommended() -> None:
     for seed in range(200):
         rng = np.random.default_rng(seed)
         shares = {name: {1: rng.uniform(0.5, 1, 8), 2: rng.uniform(0.5, 1, 8)} for name in "abcd"}
-        taken += recommend(scores_of(shares, "a", seed), {1: 8, 2: 8}, 2, "a")[0] != "a"
+        taken += recommend(scores_of(shares, "a", seed), {"ground": 8, "disc": 8}, "a")[0] != "a"
     assert taken < 20
 
 

@@ -11,6 +11,7 @@ from tiny import SIZE, Data
 from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.models import kept_classes
+from shallow2deep.io.atomic import read_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.settings import EnhancedSettings
 
@@ -51,7 +52,7 @@ def test_unknown_classes_are_refused() -> None:
         kept(("ground", "a", "b"), None, ("z",))
 
 
-def test_a_class_that_is_not_chosen_keeps_the_forests_map(
+def test_a_class_that_is_not_for_the_enhancer_keeps_the_forests_map(
     data: Data, source_run: Path, tmp_path: Path
 ) -> None:
     """In the run and in predictions."""
@@ -70,6 +71,15 @@ def test_a_class_that_is_not_chosen_keeps_the_forests_map(
     assert not np.array_equal(enhanced[0], forest[1])
     (path,) = predict(tmp_path / "run", f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
     assert np.array_equal(read_map(path)[0], enhanced)
+    choice = read_json(tmp_path / "run" / "prediction" / "choice.json")
+    chosen = {name: one["recommended"] for name, one in choice["of_classes"].items()}
+    assert (chosen, choice["recommended"]) == ({"disc": "enhanced", "rim": "target_forest"}, "mixed")
+    mixed, outputs = read_map(tmp_path / "run" / "prediction" / "target0_raw.h5")
+    assert [output.title for output in outputs] == ["disc", "rim"]
+    assert np.array_equal(mixed, [enhanced[0], forest[2]])
+    (path,) = predict(tmp_path / "run", f"{data.folder}/target0_raw.png", tmp_path / "mixed")
+    assert np.array_equal(read_map(path)[0], mixed)
+    assert read_map(path)[1] == outputs
     others = values | {"classes": ["background", "one", "two"]}
     with pytest.raises(InputError, match="the enhancer knows disc"):
         adapt(data.target(source_run, **others), tmp_path / "other")
