@@ -160,6 +160,7 @@ def adapt(
     print_rows(
         [
             ["recommended:", told],
+            *(["to do:", text] for text in choice["advice"]),
             ["its maps:", str(folder)],
             ["all results:", f"{run}, in folders of their names"],
             ["report:", str(run / "report.html")],

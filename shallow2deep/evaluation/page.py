@@ -31,6 +31,7 @@ class Report:
     subtitle: str
     recommended: str
     reason: str
+    advice: Sequence[str]
     scores: Table
     panels: bytes
     panels_note: str

@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from scipy import ndimage as ndi
 from skimage.feature import peak_local_max
 
+from shallow2deep.evaluation.advice import advice
 from shallow2deep.evaluation.consistency import Consistency, changed_view
 from shallow2deep.evaluation.held_out import (
     Score,
@@ -25,6 +26,7 @@ from shallow2deep.evaluation.held_out import (
     scores_of,
 )
 from shallow2deep.evaluation.metrics import DiceCounts
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import kept_classes
 from shallow2deep.inputs.results import (
@@ -52,7 +54,7 @@ _Shares = dict[str, dict[int, np.ndarray]]  # of each candidate, for each class,
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
 MIXED = "mixed"  # what is recommended where classes differ in it
 _JUDGING = 8  # version of how results are judged; raised with every change
-COLUMNS = ("image", "z", "y", "x", "disagreement")  # of the list of places
+COLUMNS = ("image", "z", "y", "x", "disagreement", "seen")  # of the list of places
 _PLACES = 20
 _CLEAR = 8  # pixels between a place to paint and outlines, strokes, or the border of the image
 _LESS = 0.25  # so much disagreement counts at outlines: strokes there are hard to paint, and teach little
@@ -68,7 +70,7 @@ def prediction_stage(config: AdaptConfig, target: Target, candidates: Sequence[S
 def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: Job) -> None:
     """Scores the candidates, and takes over the maps of the one that is recommended."""
     names = made(job.run, candidates)
-    found = _Findings(names, len(config.classes))
+    found = _Findings(names, config.classes)
     for image, planes in safely(list(target.by_image()), "judging", job):
         _judge_image(found, image, planes, job)
     consistency = _consistency(names, config, target, job)
@@ -77,10 +79,12 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     choices = _choices(found, config, target, consistency, strokes)
     for image in target.images:
         _take_over(job, image, {name: choice["recommended"] for name, choice in choices.items()})
-    _save_places(job.folder / PLACES, found.places)
+    places = sorted(found.places, key=lambda p: (-p.disagreement, p.image, p.z, p.y, p.x))[:_PLACES]
+    _save_places(job.folder / PLACES, places)
     choice: dict[str, Any] = {
         **_together(choices),
         "of_classes": choices,
+        "advice": _advice(found, config, target, strokes, [place.seen for place in places]),
         "strokes": dict(zip(config.classes, strokes, strict=True)),
         "held_out_strokes": {
             name: len(found.shares[FOREST].get(n, [])) for n, name in enumerate(config.classes, 1)
@@ -129,6 +133,28 @@ def _together(choices: Mapping[str, dict[str, str]]) -> dict[str, str]:
     return {"recommended": distinct.pop() if len(distinct) == 1 else MIXED, "reason": "; ".join(reasons)}
 
 
+def _advice(
+    found: "_Findings", config: AdaptConfig, target: Target, strokes: list[int], seen: list[str]
+) -> list[str]:
+    """What the user can do next."""
+    kept = kept_classes(config, target.enhancer.spec)
+    pixels = sum(int(np.prod(plane.raw.spatial_shape)) for plane in target.planes)
+    shares = {
+        name: (found.areas[FOREST][n] / pixels, found.areas[ENHANCED][n] / pixels)
+        for n, name in enumerate(config.classes[1:])
+        if n + 1 not in kept
+    }
+    painted = [plane.facts.intensities for plane in target.planes if plane.is_painted]
+    learned = Intensities.together(painted) if painted else None
+    unlike = [
+        image.name
+        for image in target.images
+        if learned and any(facts.intensities.differs_from(learned) for facts in image.facts)
+    ]
+    named = dict(zip(config.classes, strokes, strict=True)) if target.has_strokes else {}
+    return advice(named, [image.name for image in target.images], unlike, shares, seen)
+
+
 def _take_over(job: Job, image: Image, of_classes: Mapping[str, str]) -> None:
     """Makes an image's recommended map of the maps of the results that were chosen for its classes."""
     distinct = set(of_classes.values())
@@ -147,6 +173,7 @@ class _Findings:
     Attributes:
         shares: of each candidate and class, the share of right pixels of each held-out stroke.
         of_class: of each foreground class, from 1, the same for that class against all others.
+        areas: of each candidate, the number of pixels of each foreground class.
         dice: of each candidate, for each foreground class, over all dense labels.
         spreads: of each plane, how far the candidates' maps differ.
         plane_dice: of each plane and candidate, for each foreground class, if there are dense labels.
@@ -154,9 +181,10 @@ class _Findings:
     """
 
     names: Sequence[str]
-    n_classes: int
+    classes: Sequence[str]
     shares: "_Shares" = field(init=False)
     of_class: "dict[int, _Shares]" = field(init=False)
+    areas: dict[str, np.ndarray] = field(init=False)
     dice: dict[str, list[DiceCounts]] = field(init=False)
     spreads: list[float] = field(default_factory=list)
     plane_dice: list[dict[str, list[float]]] = field(default_factory=list)
@@ -165,7 +193,8 @@ class _Findings:
 
     def __post_init__(self) -> None:
         self.shares = {name: {} for name in self.names}
-        self.of_class = {n: {name: {} for name in self.names} for n in range(1, self.n_classes)}
+        self.of_class = {n: {name: {} for name in self.names} for n in range(1, len(self.classes))}
+        self.areas = {name: np.zeros(len(self.classes) - 1) for name in self.names}
         self.dice = {name: [] for name in self.names}
 
 
@@ -183,9 +212,11 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
     worst: tuple[float, int, np.ndarray] | None = None
     for plane in planes:
         at = {name: parts[plane.z] for name, parts in maps.items()}
-        compared = [p for name, p in at.items() if name != SUPERVISED]
-        differing = disagreement(compared)
-        found.places += _places(plane, compared, differing)
+        compared = {name: p for name, p in at.items() if name != SUPERVISED}
+        differing = disagreement(list(compared.values()))
+        found.places += _places(plane, compared, differing, found.classes)
+        for name, p in at.items():
+            found.areas[name] += np.count_nonzero(p > 0.5, axis=(1, 2))
         found.spreads.append(round(float(np.std(list(at.values()), axis=0).mean()), 6))
         found.plane_dice.append(_count_dice(found, at, plane))
         if worst is None or differing.mean() > worst[0]:
@@ -279,12 +310,15 @@ class _Place:
     y: int
     x: int
     disagreement: float
+    seen: str
 
 
-def _places(plane: Plane, maps: Sequence[np.ndarray], differing: np.ndarray) -> list[_Place]:
+def _places(
+    plane: Plane, maps: Mapping[str, np.ndarray], differing: np.ndarray, classes: Sequence[str]
+) -> list[_Place]:
     """By the maps of all results, `(C - 1, y, x)`, and how far they differ, `(y, x)`."""
     painted = plane.strokes + plane.held_out
-    agreed, found = ((end(maps, axis=0) > 0.5).any(0) for end in (np.min, np.max))
+    agreed, found = ((end(list(maps.values()), axis=0) > 0.5).any(0) for end in (np.min, np.max))
     objects = ndi.binary_propagation(
         agreed, mask=found
     )  # at least in part found by all: their outlines differ
@@ -293,16 +327,27 @@ def _places(plane: Plane, maps: Sequence[np.ndarray], differing: np.ndarray) -> 
     smooth[ndi.binary_dilation(painted > 0, iterations=_CLEAR, border_value=1)] = 0
     peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
     return [
-        _Place(plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks
-    ]
+        _Place(
+            plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4),
+            _seen({name: p[:, y, x] for name, p in maps.items()}, classes),
+        )
+        for y, x in peaks
+    ]  # fmt: skip
+
+
+def _seen(values: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
+    """What each result takes a pixel for, such as "disc by target_forest, background by enhanced"."""
+    by: dict[str, list[str]] = {}
+    for name, p in values.items():
+        by.setdefault(classes[int(p.argmax()) + 1] if p.max() > 0.5 else classes[0], []).append(name)
+    return ", ".join(f"{name} by {' and '.join(results)}" for name, results in by.items())
 
 
 def _save_places(path: Path, places: list[_Place]) -> None:
-    best = sorted(places, key=lambda p: (-p.disagreement, p.image, p.z, p.y, p.x))[:_PLACES]
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows([p.image, p.z, p.y, p.x, p.disagreement] for p in best)
+        writer.writerows([p.image, p.z, p.y, p.x, p.disagreement, p.seen] for p in places)
 
 
 def _save_picture(path: Path, differing: np.ndarray) -> None:

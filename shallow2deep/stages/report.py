@@ -67,6 +67,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
         f"{choice['held_out_pixels']} held out ({_strokes_text(choice)}), seed {config.seed}",
         recommended=choice["recommended"],
         reason=choice["reason"],
+        advice=choice["advice"],
         scores=_scores(run, names, choice),
         panels=panels.read_bytes(),
         panels_note=f"The best, a median and the worst image by {_measure(target)}; outlines are "

@@ -36,7 +36,10 @@ def test_places_to_paint_are_clear_of_outlines_strokes_and_borders() -> None:
     one[0, 140:154, 150:164] = one[0, 20:34, 150:164] = one[0, 150:164, 0:6] = 0.7
     strokes[27, 140:170] = 1
     plane = SimpleNamespace(strokes=strokes, held_out=0 * strokes, image=SimpleNamespace(name="a"), z=0)
-    first, *others = sorted(_places(plane, [one, other], np.ptp([one, other], 0)[0]), key=_by_disagreement)
+    maps = {"one": one, "other": other}
+    found = _places(plane, maps, np.ptp([one, other], 0)[0], ["ground", "disc"])
+    first, *others = sorted(found, key=_by_disagreement)
+    assert first.seen == "disc by one, ground by other"
     assert (abs(first.y - 147) <= 1, abs(first.x - 157) <= 1) == (True, True)
     assert all(place.disagreement < first.disagreement / 2 for place in others)
     for place in others:

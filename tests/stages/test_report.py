@@ -23,7 +23,7 @@ def test_report_and_disagreement(whole: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
     lines = (whole / "prediction" / "where_to_paint.csv").read_text().splitlines()
-    assert lines[0] == "image,z,y,x,disagreement"
+    assert lines[0] == "image,z,y,x,disagreement,seen"
     assert (whole / "prediction" / "disagreement_target0_raw.png").is_file()
     assert (whole / "panels.png").is_file()
 
