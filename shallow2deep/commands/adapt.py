@@ -4,9 +4,8 @@ import logging
 from pathlib import Path
 
 from shallow2deep.inputs.ilastik import with_project
-from shallow2deep.inputs.models import find_enhancer
+from shallow2deep.inputs.models import find_enhancer, given_enhancers
 from shallow2deep.inputs.results import (
-    ENHANCER,
     SOURCE_MODEL,
     SOURCE_NET,
     STROKES_NET,
@@ -24,6 +23,7 @@ from shallow2deep.stages.enhanced import enhanced_stage
 from shallow2deep.stages.kept import (
     kept_copy,
     kept_enhancer_stage,
+    kept_enhancers,
     kept_source_model_stage,
 )
 from shallow2deep.stages.pools import labels_pool_stage, strokes_pool_stage
@@ -43,7 +43,7 @@ def opened(config: AdaptConfig, run: Path, known: Known, trust: bool = False) ->
     Raises:
         InputError: data or settings that cannot be used.
     """
-    return open_target(config, trust, known, kept_copy(run, ENHANCER, config.enhancer, known))
+    return open_target(config, trust, known, kept_enhancers(run, config, known))
 
 
 def target_stages(config: AdaptConfig, target: Target, run: Path, known: Known) -> list[Stage]:
@@ -53,9 +53,10 @@ def target_stages(config: AdaptConfig, target: Target, run: Path, known: Known) 
         InputError: settings that cannot be used.
     """
     forest = target_forest_stage(config, target)
-    enhancer = kept_enhancer_stage(run, config.enhancer, target.enhancer, known)
-    enhanced = enhanced_stage(config, target, forest, enhancer)
-    stages, candidates = [enhancer, forest, enhanced], [forest, enhanced]
+    pairs = zip(given_enhancers(config), target.enhancers, strict=True)
+    kept = [kept_enhancer_stage(run, given, enhancer, known) for given, enhancer in pairs]
+    enhanced = enhanced_stage(config, target, forest, kept)
+    stages, candidates = [*kept, forest, enhanced], [forest, enhanced]
     if config.segmentor is not None:
         pseudo_labels = pseudo_labels_stage(config, target, enhanced)
         stages.append(pseudo_labels)
@@ -97,9 +98,10 @@ def _rounds(
 
 def _source_net(config: AdaptConfig, target: Target, run: Path, known: Known) -> list[Stage]:
     """The run's own copy of the source net, and its maps."""
-    kept = kept_copy(run, SOURCE_MODEL, config.enhancer, known)
-    beside = kept or find_enhancer(config.enhancer).parent / SOURCE_NET
-    model = kept_source_model_stage(run, config.enhancer, beside, known)
+    (enhancer,) = given_enhancers(config)
+    kept = kept_copy(run, SOURCE_MODEL, enhancer.name, known)
+    beside = kept or find_enhancer(enhancer.name).parent / SOURCE_NET
+    model = kept_source_model_stage(run, enhancer.name, beside, known)
     return [model, applied_source_net_stage(config, target, model, load_spec(beside))]
 
 

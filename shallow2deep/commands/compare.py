@@ -12,7 +12,7 @@ from shallow2deep.commands.predict import RECOMMENDED, predict
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.inputs.images import open_images
-from shallow2deep.inputs.models import find_enhancer
+from shallow2deep.inputs.models import find_enhancer, given_enhancers
 from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET, candidate_names, made
 from shallow2deep.io.atomic import read_json, write_json, write_text
 from shallow2deep.io.known import Known
@@ -46,7 +46,7 @@ def with_baselines(config: AdaptConfig, run: Path) -> AdaptConfig:
     """
     config = with_project(config)
     wanted = CompareSettings(
-        source_net=_has_source_net(config.enhancer, run) and len(config.classes) == 2,
+        source_net=_has_source_net(config, run) and len(config.classes) == 2,
         strokes_net=True,
         supervised=config.target.labels is not None,
     )
@@ -54,7 +54,10 @@ def with_baselines(config: AdaptConfig, run: Path) -> AdaptConfig:
     return config.model_copy(update={"compare": wanted, "segmentor": segmentor})
 
 
-def _has_source_net(enhancer: str, run: Path) -> bool:
+def _has_source_net(config: AdaptConfig, run: Path) -> bool:
+    enhancer, *others = (given.name for given in given_enhancers(config))
+    if others:
+        return False
     if kept_copy(run, SOURCE_MODEL, enhancer, Known()):
         return True
     try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shallow2deep.inputs.results import ENHANCER
+from shallow2deep.inputs.models import ENHANCER
 from shallow2deep.inputs.source import fitted, open_sources
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices

@@ -17,10 +17,9 @@ from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network_maps import predict_raw, predict_with_network
-from shallow2deep.inputs.models import load_companion
+from shallow2deep.inputs.models import ENHANCER, given_enhancers, load_companion
 from shallow2deep.inputs.results import (
     ENHANCED,
-    ENHANCER,
     FOREST,
     SOURCE_NET,
     candidate_names,
@@ -41,7 +40,7 @@ from shallow2deep.settings import (
     validated,
     with_overrides,
 )
-from shallow2deep.stages.kept import came_as_package, kept_copy
+from shallow2deep.stages.kept import came_as_package, kept_enhancers
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
@@ -161,10 +160,14 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: boo
             f"{run}: its enhancer came as a package; give that package to others, or run adapt with "
             "--segmentor and export the segmentor"
         )
+    if name == ENHANCED and len(given_enhancers(config)) > 1:
+        raise InputError(
+            f"{run}: there is an enhancer for each of several classes; export each from where it was trained"
+        )
     network, spec = load_model(run / (ENHANCER if name == ENHANCED else name))
     measured = _held_out_score(run, name)
     known = known_of(run)
-    target = open_target(config, trust, known, kept_copy(run, ENHANCER, config.enhancer, known))
+    target = open_target(config, trust, known, kept_enhancers(run, config, known))
     image = target.images[0]
     if spec.kind == "enhancer":
         sample = image.split(read_map(map_path(run / FOREST, image))[0])[0][1:2]

@@ -11,9 +11,8 @@ from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
-from shallow2deep.inputs.models import OpenedEnhancer, open_enhancer
+from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, open_enhancer
 from shallow2deep.inputs.results import (
-    ENHANCER,
     FOREST,
     ImagePredictor,
     candidate_names,
@@ -135,18 +134,19 @@ def _predictor_of(
     of_classes = _chosen(model, config, known, trust) if step == RECOMMENDED else {}
     names = list(dict.fromkeys(of_classes.values() or [_candidate(model, step, config)]))
     require_current(model, names, known, trust)
-    enhancer = _own_enhancer(model, trust, known)
-    parts = {name: image_predictor(model, name, config, device, enhancer, watch) for name in names}
+    enhancers = _own_enhancers(model, config, trust, known)
+    parts = {name: image_predictor(model, name, config, device, enhancers, watch) for name in names}
     if len(parts) == 1:
         return next(iter(parts.values())), config.target.channels
     mixed = mixed_predictor({name: parts[result] for name, result in of_classes.items()})
     return mixed, config.target.channels
 
 
-def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
-    if not (run / ENHANCER).is_dir():
-        raise InputError(f"{run}: its stage {ENHANCER} is not finished; run the same adapt again first")
-    return open_enhancer(run / ENHANCER, trust, known)
+def _own_enhancers(run: Path, config: AdaptConfig, trust: bool, known: Known) -> list[OpenedEnhancer]:
+    stages = [given.stage for given in given_enhancers(config)]
+    if missing := [stage for stage in stages if not (run / stage).is_dir()]:
+        raise InputError(f"{run}: its stage {missing[0]} is not finished; run the same adapt again first")
+    return [open_enhancer(run / stage, trust, known) for stage in stages]
 
 
 def _chosen(run: Path, config: AdaptConfig, known: Known, trust: bool) -> dict[str, str]:

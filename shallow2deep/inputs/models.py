@@ -22,6 +22,7 @@ from shallow2deep.settings import AdaptConfig
 log = logging.getLogger(__name__)
 
 OWN_FOLDERS = "S2D_MODELS"  # environment variable; several folders stand apart as in PATH
+ENHANCER = "enhancer"  # the stage that trains one, or keeps a run's own copy
 COPY = "package"  # what a package is called where a run keeps a copy of it
 
 
@@ -164,7 +165,29 @@ def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = N
     return opened
 
 
-def kept_classes(config: AdaptConfig, spec: ModelSpec) -> frozenset[int]:
+@dataclass(frozen=True)
+class Given:
+    """An enhancer as the settings give it.
+
+    Attributes:
+        stage: the name of the stage that keeps the run's own copy.
+        class_name: the class that it is given for; None if it is the only one.
+    """
+
+    name: str
+    stage: str
+    class_name: str | None = None
+
+
+def given_enhancers(config: AdaptConfig) -> list[Given]:
+    """The enhancer of an adaptation, or one for each of some classes."""
+    if isinstance(config.enhancer, str):
+        return [Given(config.enhancer, ENHANCER)]
+    numbers = {name: number for number, name in enumerate(config.classes)}
+    return [Given(path, f"{ENHANCER}-{numbers[name]}", name) for name, path in config.enhancer.items()]
+
+
+def kept_classes(config: AdaptConfig, spec: ModelSpec, given: Given) -> frozenset[int]:
     """The numbers of the classes, from 1, that an enhancer is not applied to.
 
     An enhancer of one structure is applied to the class of that name, or to the only one.
@@ -172,14 +195,15 @@ def kept_classes(config: AdaptConfig, spec: ModelSpec) -> frozenset[int]:
     Raises:
         InputError: there are several classes, and which of them the enhancer knows is not evident.
     """
-    names, wanted = config.classes[1:], config.enhanced.classes
+    names = config.classes[1:]
+    wanted = config.enhanced.classes if given.class_name is None else (given.class_name,)
     if wanted is None and len(names) > 1:
         structures = [str(name) for name in spec.record.get("classes", ("", "one structure"))][1:]
         wanted = names if len(structures) > 1 else tuple(name for name in names if name in structures)
         if not wanted:
             raise InputError(
                 f"the enhancer knows {structures[0]}, but there are the classes {', '.join(names)}; choose "
-                f"those that it is for, e.g. --set 'enhanced.classes=[{names[0]}]'"
+                f"the one that it is for, e.g. --enhancer {names[0]}={given.name}"
             )
     if unknown := [name for name in wanted or () if name not in names]:
         raise InputError(

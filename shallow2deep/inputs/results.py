@@ -11,11 +11,12 @@ import torch
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
+from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
@@ -32,7 +33,7 @@ FOREST, ENHANCED, SOURCE_NET, STROKES_NET, SUPERVISED = (
     "strokes_net",
     "supervised",
 )
-ENHANCER, SOURCE_MODEL = "enhancer", "source_model"  # folders of a run's own copies of networks
+SOURCE_MODEL = "source_model"  # the folder of a run's own copy of a source net
 SKIPPED = "skipped.json"  # in the folder of a round that was not needed
 
 
@@ -104,13 +105,13 @@ def image_predictor(
     name: str,
     config: AdaptConfig,
     device: torch.device,
-    enhancer: OpenedEnhancer,
+    enhancers: Sequence[OpenedEnhancer],
     watch: Watch | None = None,
 ) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
-        enhancer: the run's own.
+        enhancers: the run's own.
         watch: is told how many of a large image's blocks are done.
 
     Raises:
@@ -136,7 +137,7 @@ def image_predictor(
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancer(config, enhancer, device, watch)
+    applied = applied_enhancers(config, enhancers, device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
@@ -166,14 +167,26 @@ def _applied(part: ImagePredictor, raw: np.ndarray, ndim: int) -> np.ndarray:
     return np.stack([np.asarray(part.apply(plane)) for plane in np.moveaxis(raw, -3, 0)], 1)
 
 
-def applied_enhancer(
-    config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device, watch: Watch | None = None
-) -> Enhancer:
-    """An enhancer, as the settings apply it to the classes that it is for."""
-    kept = kept_classes(config, enhancer.spec)
-    companion = enhancer.companion if config.enhanced.raw else None
-    outputs = enhancer.spec.outputs
-    return Enhancer(enhancer.network, outputs, config.enhanced, device, kept, watch, companion)
+def applied_enhancers(
+    config: AdaptConfig,
+    enhancers: Sequence[OpenedEnhancer],
+    device: torch.device,
+    watch: Watch | None = None,
+) -> Enhancers:
+    """Enhancers, in the order of `given_enhancers`, each applied to the classes that it is for."""
+    found = []
+    for given, one in zip(given_enhancers(config), enhancers, strict=True):
+        kept = kept_classes(config, one.spec, given)
+        companion = one.companion if config.enhanced.raw else None
+        outputs = one.spec.outputs
+        found.append(Enhancer(one.network, outputs, config.enhanced, device, kept, watch, companion))
+    return Enhancers(tuple(found))
+
+
+def untouched_classes(config: AdaptConfig, enhancers: Sequence[OpenedEnhancer]) -> frozenset[int]:
+    """The numbers of the classes, from 1, that no enhancer is applied to."""
+    pairs = zip(given_enhancers(config), enhancers, strict=True)
+    return frozenset.intersection(*(kept_classes(config, one.spec, given) for given, one in pairs))
 
 
 def network_predictor(
@@ -185,7 +198,7 @@ def network_predictor(
     return ImagePredictor(apply, spec.outputs, 2, learned)
 
 
-def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancer, raw: np.ndarray) -> Map:
+def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancers, raw: np.ndarray) -> Map:
     p = to_map(raw)
     if len(p.shape) == 3:
         return enhancer.enhance_on_disk([p.channel(n) for n in range(p.shape[0])], raw)

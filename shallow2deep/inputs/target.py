@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from shallow2deep.inputs.ilastik import class_order, learned_range, project_fore
 from shallow2deep.inputs.images import Image, images_of, open_images, select
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
-from shallow2deep.inputs.models import OpenedEnhancer, kept_classes, open_enhancer
+from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
 from shallow2deep.io.ilp import Project, open_project
@@ -82,6 +83,7 @@ class Target:
 
     Attributes:
         planes: of all images, in their order.
+        enhancers: in the order of `given_enhancers`.
         forest: one that is there already, in place of one trained on the strokes.
         has_maps: whether maps are there already, in place of any forest's.
     """
@@ -90,7 +92,7 @@ class Target:
     planes: tuple[Plane, ...]
     drawn: Drawn
     spec: FeatureSpec
-    enhancer: OpenedEnhancer
+    enhancers: tuple[OpenedEnhancer, ...]
     forest: Forest | None = None
     has_maps: bool = False
 
@@ -110,6 +112,14 @@ class Target:
             counts = [one.counts[number] for one in self.drawn.strokes if number in one.counts]
             found.append(f"{name} {sum(counts)} pixels on {len(counts)} images")
         return "; ".join(found)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the enhancers are called, and the terms of the data that taught them: they hold for all."""
+        said = [one.spec.metadata for one in self.enhancers]
+        names = [str(one["name"]) for one in said if one.get("name")]
+        terms = dict.fromkeys(term for one in said for term in one.get("data_licences", []))
+        return {"name": ", ".join(names), "data_licences": list(terms)}
 
     @property
     def moments(self) -> Moments:
@@ -148,7 +158,10 @@ class Target:
 
 
 def open_target(
-    config: AdaptConfig, trust: bool = False, known: Known | None = None, kept: Path | None = None
+    config: AdaptConfig,
+    trust: bool = False,
+    known: Known | None = None,
+    kept: Mapping[str, Path] | None = None,
 ) -> Target:
     """Opens and checks all data of a configuration, and the enhancer.
 
@@ -156,7 +169,7 @@ def open_target(
         trust: whether Python code in the enhancer's package may be run. It is no setting: a run from somebody
             else cannot ask for it.
         known: what was found out about the files before.
-        kept: the copy of the enhancer that counts in place of the one that `config` names.
+        kept: by the stage that keeps it, the copy of an enhancer that counts in place of what `config` names.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -165,11 +178,17 @@ def open_target(
         raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
     known = known or Known()
-    enhancer = open_enhancer(kept or config.enhancer, trust, known)
+    given, kept = given_enhancers(config), kept or {}
+    enhancers = tuple(open_enhancer(kept.get(one.stage, one.name), trust, known) for one in given)
     project = None if config.target.ilp is None else open_project(config.target.ilp)
-    images, strokes, spec = _open_images(config, project, _features(config, enhancer.spec), known)
-    kept_classes(config, enhancer.spec)  # refuses what is not evident
-    _compare_pixel_sizes(config, enhancer.spec, images[0])
+    first, *others = (_features(config, one.spec) for one in enhancers)
+    for other, one in zip(others, given[1:], strict=True):
+        if first and other and (difference := first.difference(other)):
+            log.warning("%s learned on other features than %s: %s", one.name, given[0].name, difference)
+    images, strokes, spec = _open_images(config, project, first, known)
+    for one, opened in zip(given, enhancers, strict=True):
+        kept_classes(config, opened.spec, one)  # refuses what is not evident
+        _compare_pixel_sizes(config, opened.spec, images[0])
     # a forest that is there already has learned from all strokes: none are left to judge by
     exists = config.forest == "ilp" or (config.target.ilp is not None and config.target.probabilities)
     drawn = Drawn(tuple(strokes), 0.0 if exists else config.held_out, config.seed)
@@ -190,7 +209,7 @@ def open_target(
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
-    return Target(images, planes, drawn, spec, enhancer, forest, bool(maps))
+    return Target(images, planes, drawn, spec, enhancers, forest, bool(maps))
 
 
 def _compare_intensities(planes: Sequence[Plane], forest: Forest | None) -> None:
@@ -243,7 +262,8 @@ def _open_images(
         return images, strokes, own
     if spec is None:
         log.warning(
-            "%s does not say on which features it learned; all of ilastik's are used", config.enhancer
+            "%s does not say on which features it learned; all of ilastik's are used",
+            given_enhancers(config)[0].name,
         )
         spec = FeatureSpec.ilastik(ndim=config.ndim)
     images = open_images(config.target, config.ndim, config.target.channels, known)

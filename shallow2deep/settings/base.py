@@ -44,6 +44,20 @@ def several(value: Any) -> Any:
     return (value,) if isinstance(value, str | Path) else value
 
 
+def one_or_by_class(value: Any) -> Any:
+    """`["a=x", "b=y"]`, as flags come, as `{"a": "x", "b": "y"}`; a list of one plain name as that name."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        return value
+    if len(value) == 1 and ("=" not in value[0] or Path(value[0]).exists()):
+        return value[0]
+    named = dict(one.partition("=")[::2] for one in value)
+    if len(named) < len(value) or not all(named.values()):
+        raise SettingsError(
+            f"enhancers were given as {', '.join(value)}; give one, or CLASS=NAME once for each class"
+        )
+    return named
+
+
 def number_if_digits(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 

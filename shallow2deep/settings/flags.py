@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from shallow2deep.settings.base import Settings, mark_of
+from shallow2deep.settings.base import Settings, mark_of, one_or_by_class
 from shallow2deep.settings.reading import absolute_names
 from shallow2deep.settings.target import AdaptConfig
 
@@ -64,5 +64,8 @@ def with_flags(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
             place[section] = dict(place.get(section) or {})
             place = place[section]
         else:
-            place[key] = absolute_names(given[flag.name], Path.cwd(), key)
+            value = given[flag.name]
+            place[key] = absolute_names(
+                one_or_by_class(value) if key == "enhancer" else value, Path.cwd(), key
+            )
     return values

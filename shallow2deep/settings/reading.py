@@ -9,6 +9,7 @@ import yaml
 
 from shallow2deep.errors import SettingsError, one_line
 from shallow2deep.settings.base import C, Settings
+from shallow2deep.settings.networks import EnhancerSettings
 
 _MAX_BYTES = 2**20
 _MAX_DEPTH, _MAX_VALUES = 20, 100_000
@@ -93,7 +94,8 @@ _NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "il
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
     if isinstance(values, dict):
-        return {k: absolute_names(v, folder, str(k)) for k, v in values.items()}
+        by_class = key == "enhancer" and not EnhancerSettings.model_fields.keys() & values.keys()
+        return {k: absolute_names(v, folder, key if by_class else str(k)) for k, v in values.items()}
     if isinstance(values, list | tuple):
         return [absolute_names(v, folder, key) for v in values]
     if key in _NAMES_OF_DATA and isinstance(values, str) and not values.lower().startswith("file:"):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from shallow2deep.settings.base import FLAG, Classes, Engine, Jobs, Settings
+from shallow2deep.settings.base import FLAG, FLAGS, Classes, Engine, Jobs, Settings, one_or_by_class
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
@@ -26,10 +26,10 @@ class AdaptConfig(Settings):
     ndim: Literal[2, 3] = 2
     classes: Classes = ("background", "foreground")
     target: TargetData
-    enhancer: str = Field(
+    enhancer: Annotated[str | dict[str, str], BeforeValidator(one_or_by_class)] = Field(
         description="run of enhancer-train, an enhancer's folder, a bioimage.io package, or a name that "
-        "s2d models lists",
-        json_schema_extra=FLAG,
+        "s2d models lists; or several, CLASS=NAME each for the class that it is for",
+        json_schema_extra=FLAGS,
     )
     features: FeatureSettings | None = Field(None, description="those of the enhancer's forests if not given")
     forest: Literal["train", "ilp"] = Field(
@@ -60,6 +60,16 @@ class AdaptConfig(Settings):
             raise ValueError("forest: ilp takes the forest of target.ilp; give that, and no probabilities")
         if self.forest == "ilp" and self.features is not None:
             raise ValueError("the forest of an ilastik project has features of its own; leave out features")
+        if isinstance(self.enhancer, dict):
+            if unknown := [name for name in self.enhancer if name not in self.classes[1:]]:
+                raise ValueError(
+                    f"enhancer is given for {unknown[0]}, but the classes besides the first are "
+                    f"{', '.join(self.classes[1:])}; give it for one of them"
+                )
+            if self.enhanced.classes is not None:
+                raise ValueError("enhancers are given by class; leave out enhanced.classes")
+            if self.compare.source_net:
+                raise ValueError("compare.source_net is the network of one enhancer's run; give one enhancer")
         if self.compare.supervised and self.target.labels is None:
             raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self

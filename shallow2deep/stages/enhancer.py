@@ -1,6 +1,6 @@
 """Stage *enhancer*: the network that corrects probability maps, trained from the pool."""
 
-from shallow2deep.inputs.results import ENHANCER
+from shallow2deep.inputs.models import ENHANCER
 from shallow2deep.inputs.source import Source
 from shallow2deep.outputs import BOUNDARY, Output
 from shallow2deep.runs.engine import Stage

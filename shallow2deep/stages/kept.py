@@ -11,19 +11,23 @@ from pathlib import Path
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.models import (
     COPY,
+    ENHANCER,
+    Given,
     OpenedEnhancer,
     find_enhancer,
     fingerprint_of,
+    given_enhancers,
     is_package,
     load_companion,
 )
-from shallow2deep.inputs.results import ENHANCER, SOURCE_MODEL
+from shallow2deep.inputs.results import SOURCE_MODEL
 from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import WITH_RAW, load_model, load_spec, save_model
 from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.engine import METADATA, Stage, damaged_artifact, manifest_of
 from shallow2deep.runs.job import Job
+from shallow2deep.settings import AdaptConfig
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +42,26 @@ def kept_copy(run: Path, name: str, given: str, known: Known) -> Path | None:
     return None if damaged_artifact(run / name, manifest_of(run / name), known) else run / name
 
 
+def kept_enhancers(run: Path, config: AdaptConfig, known: Known) -> dict[str, Path]:
+    """The run's whole copies of enhancers, by the stage that keeps each."""
+    found = ((one.stage, kept_copy(run, one.stage, one.name, known)) for one in given_enhancers(config))
+    return {stage: copy for stage, copy in found if copy is not None}
+
+
 def came_as_package(run: Path) -> bool:
-    """Whether a run's enhancer was given as a package."""
+    """Whether a run's only enhancer was given as a package."""
     return bool(manifest_of(run / ENHANCER).get("settings", {}).get("package"))
 
 
-def kept_enhancer_stage(run: Path, given: str, enhancer: OpenedEnhancer, known: Known) -> Stage:
+def kept_enhancer_stage(run: Path, given: Given, enhancer: OpenedEnhancer, known: Known) -> Stage:
     """Copies the enhancer, unless the run's own copy is what was opened."""
-    if kept_copy(run, ENHANCER, given, known) and enhancer.place.is_relative_to(run / ENHANCER):
-        _tell_if_replaced(given, manifest_of(run / ENHANCER)["inputs"], known)
-        return _as_it_stands(run, ENHANCER)
+    name, place = given.stage, run / given.stage
+    if kept_copy(run, name, given.name, known) and enhancer.place.is_relative_to(place):
+        _tell_if_replaced(given.name, manifest_of(place)["inputs"], known)
+        return _as_it_stands(run, name)
     settings, inputs = {"package": is_package(enhancer.place)}, {"content": enhancer.fingerprint}
-    said = {**enhancer.spec.metadata, GIVEN: given}
-    return Stage(ENHANCER, settings, inputs, partial(keep_enhancer, enhancer), said)
+    said = {**enhancer.spec.metadata, GIVEN: given.name}
+    return Stage(name, settings, inputs, partial(keep_enhancer, enhancer), said)
 
 
 def keep_enhancer(enhancer: OpenedEnhancer, job: Job) -> None:

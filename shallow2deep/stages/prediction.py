@@ -28,7 +28,6 @@ from shallow2deep.evaluation.held_out import (
 from shallow2deep.evaluation.metrics import DiceCounts
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.models import kept_classes
 from shallow2deep.inputs.results import (
     ENHANCED,
     FOREST,
@@ -37,6 +36,7 @@ from shallow2deep.inputs.results import (
     made,
     map_path,
     save_map,
+    untouched_classes,
 )
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import atomic_path, write_bytes, write_json
@@ -107,7 +107,7 @@ def _choices(
     found: "_Findings", config: AdaptConfig, target: Target, consistency: dict[str, float], strokes: list[int]
 ) -> dict[str, dict[str, str]]:
     """For each foreground class which result is recommended, and why."""
-    kept = kept_classes(config, target.enhancer.spec)
+    kept = untouched_classes(config, target.enhancers)
     others = config.classes[0] if len(config.classes) == 2 else "the other classes"
     painted = ", ".join(f"{n} of {name}" for n, name in zip(strokes, config.classes, strict=True))
     choices = {}
@@ -137,7 +137,7 @@ def _advice(
     found: "_Findings", config: AdaptConfig, target: Target, strokes: list[int], seen: list[str]
 ) -> list[str]:
     """What the user can do next."""
-    kept = kept_classes(config, target.enhancer.spec)
+    kept = untouched_classes(config, target.enhancers)
     pixels = sum(int(np.prod(plane.raw.spatial_shape)) for plane in target.planes)
     shares = {
         name: (found.areas[FOREST][n] / pixels, found.areas[ENHANCED][n] / pixels)
@@ -287,7 +287,7 @@ def _consistency(names: Sequence[str], config: AdaptConfig, target: Target, job:
     device = choose_device(config.enhanced.device)
     # maps made elsewhere: there is no forest that could see the changed image
     able = [name for name in names if not (target.has_maps and name in (FOREST, ENHANCED))]
-    how = {name: image_predictor(job.run, name, config, device, target.enhancer) for name in able}
+    how = {name: image_predictor(job.run, name, config, device, target.enhancers) for name in able}
     measured = {name: Consistency() for name in able}
     for ndim in sorted({one.ndim for one in how.values()}):
         raws = [image.whole for image in target.images] if ndim == 3 else [p.raw for p in target.planes]

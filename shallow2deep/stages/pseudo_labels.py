@@ -12,7 +12,7 @@ from shallow2deep.inputs.results import (
     ENHANCED,
     FOREST,
     SKIPPED,
-    applied_enhancer,
+    applied_enhancers,
     foreground_maps,
     map_path,
 )
@@ -56,7 +56,7 @@ def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
     """The mean of several forests' enhanced maps under flips, and how far they agree."""
     assert config.segmentor is not None
     confidence, device = config.segmentor.confidence, choose_device(config.enhanced.device)
-    enhancer = applied_enhancer(config, target.enhancer, device)
+    enhancer = applied_enhancers(config, target.enhancers, device)
     outputs, forest_maps = enhancer.outputs(config.classes), _consensus_maps(config, target, job)
 
     def targets(plane: Plane, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

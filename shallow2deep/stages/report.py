@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
 from shallow2deep.evaluation.pictures import CLASS_COLOURS, OUTLINES, STROKES, marked, save_panel
+from shallow2deep.inputs.models import given_enhancers
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
@@ -32,7 +33,7 @@ def report_stage(
     config: AdaptConfig, target: Target, candidates: Sequence[Stage], prediction: Stage
 ) -> Stage:
     """Settings that decide nothing, which the page shows as well, make it anew, too."""
-    settings = {"page": config.model_dump(mode="json"), "metadata": dict(target.enhancer.spec.metadata)}
+    settings = {"page": config.model_dump(mode="json"), "metadata": target.metadata}
     work = partial(write_report, config, target, [stage.name for stage in candidates])
     return Stage(REPORT, settings, after(prediction), work, shown=(PAGE, PANELS))
 
@@ -177,14 +178,17 @@ def _losses(folder: Path) -> list[tuple[int, float]]:
 
 
 def _made_with(config: AdaptConfig, target: Target) -> list[tuple[str, str]]:
-    said = target.enhancer.spec.metadata
+    said = target.metadata
+    given = [
+        f"{one.class_name}: {one.name}" if one.class_name else one.name for one in given_enhancers(config)
+    ]
     rows = [
         ("shallow2deep", VERSION),
         ("Python, numpy, torch", f"{platform.python_version()}, {np.__version__}, {torch.__version__}"),
         ("machine", f"{platform.machine()}, {platform.system()}"),
         ("raw", ", ".join(str(image.file) for image in target.images)),
         ("strokes", ", ".join(config.target.strokes) or config.target.ilp or "none"),
-        ("enhancer", config.enhancer),
+        ("enhancer", ", ".join(given)),
     ]
     for name, key in (("name", "name"), ("data's licences", "data_licences")):
         if said.get(key):

@@ -107,11 +107,8 @@ def train_segmentor(
 
 def _taught_by(target: Target) -> dict[str, Any]:
     """What a segmentor has from its enhancer: the terms of the data that taught it hold for both."""
-    said = target.enhancer.spec.metadata
-    return {
-        "enhancer": said.get("name", "not named"),
-        "data_licences": list(said.get("data_licences", [])),
-    }
+    said = target.metadata
+    return {"enhancer": said["name"] or "not named", "data_licences": said["data_licences"]}
 
 
 def predict_all(job: Job, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:

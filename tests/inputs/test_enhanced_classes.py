@@ -1,5 +1,6 @@
 """Which classes an enhancer is applied to, where there are several."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 from tiny import SIZE, Data
 
-from shallow2deep import adapt, predict
-from shallow2deep.errors import InputError
-from shallow2deep.inputs.models import kept_classes
+from shallow2deep import adapt, export, predict
+from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.inputs.models import Given, kept_classes
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.map_files import read_map
-from shallow2deep.settings import EnhancedSettings
+from shallow2deep.settings import AdaptConfig, EnhancedSettings, read_yaml, validated, with_flags
 
 
 def kept(
@@ -21,7 +22,7 @@ def kept(
 ) -> set[int]:
     config = SimpleNamespace(classes=classes, enhanced=EnhancedSettings(classes=wanted))
     spec = SimpleNamespace(record={} if known is None else {"classes": list(known)})
-    return set(kept_classes(config, spec))  # type: ignore[arg-type]
+    return set(kept_classes(config, spec, Given("some", "enhancer")))  # type: ignore[arg-type]
 
 
 def test_the_only_class_is_enhanced_whatever_its_name() -> None:
@@ -43,7 +44,7 @@ def test_chosen_classes() -> None:
 
 @pytest.mark.parametrize("known", [("background", "nuclei"), None])
 def test_what_is_not_evident_is_asked_for(known: tuple[str, ...] | None) -> None:
-    with pytest.raises(InputError, match=r"there are the classes a, b; choose .*enhanced.classes=\[a\]"):
+    with pytest.raises(InputError, match=r"there are the classes a, b; choose .*--enhancer a=some"):
         kept(("ground", "a", "b"), known)
 
 
@@ -84,3 +85,57 @@ def test_a_class_that_is_not_for_the_enhancer_keeps_the_forests_map(
     with pytest.raises(InputError, match="the enhancer knows disc"):
         adapt(data.target(source_run, **others), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_enhancer_for_each_class(data: Data, source_run: Path, tmp_path: Path) -> None:
+    """Given by flags; the run keeps copies of both, and goes on without those that were given."""
+    strokes = iio.imread(data.folder / "target0_strokes.png")
+    strokes[:3, : SIZE // 2] = 3
+    iio.imwrite(tmp_path / "target0_strokes.png", strokes)
+    shutil.copytree(source_run, tmp_path / "for-rims")
+    values = data.target_values(
+        Path(),
+        classes=["background", "disc", "rim"],
+        target={"raw": f"{data.folder}/target0_raw.png", "strokes": f"{tmp_path}/target0_strokes.png"},
+    )
+    flags = {"enhancer": [f"disc={source_run}", f"rim={tmp_path}/for-rims"]}
+    config = validated(AdaptConfig, with_flags(values, flags), "test")
+    adapt(config, tmp_path / "run")
+    forest, _ = read_map(tmp_path / "run" / "target_forest" / "target0_raw.h5")
+    enhanced, outputs = read_map(tmp_path / "run" / "enhanced" / "target0_raw.h5")
+    assert [output.title for output in outputs] == ["disc", "rim"]
+    assert not any(np.array_equal(enhanced[n], forest[n + 1]) for n in (0, 1))
+    assert "rim: " in (tmp_path / "run" / "report.html").read_text()
+    shutil.rmtree(tmp_path / "for-rims")
+    adapt(config, tmp_path / "run")
+    (path,) = predict(tmp_path / "run", f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
+    assert np.array_equal(read_map(path)[0], enhanced)
+    with pytest.raises(InputError, match="there is an enhancer for each of several classes"):
+        export(tmp_path / "run", tmp_path / "package.zip", step="enhanced")
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "message"),
+    [
+        (["a", "b"], {}, "give one, or CLASS=NAME once for each class"),
+        (["a=x", "a=y"], {}, "CLASS=NAME"),
+        (["a=x", "b="], {}, "CLASS=NAME"),
+        (["z=x"], {}, "enhancer is given for z, but the classes besides the first are a, b"),
+        (["a=x"], {"enhanced": {"classes": ["a"]}}, "leave out enhanced.classes"),
+        (["a=x"], {"compare": {"source_net": True}}, "give one enhancer"),
+    ],
+)
+def test_enhancers_that_cannot_be_told_apart_are_refused(given: list[str], more: dict, message: str) -> None:
+    values = {"classes": ["ground", "a", "b"], "target": {"raw": "x.png", "strokes": "y.png"}}
+    with pytest.raises(SettingsError, match=message):
+        validated(AdaptConfig, with_flags(values | more, {"enhancer": given}), "test")
+
+
+def test_names_of_enhancers_are_relative_to_their_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "settings.yaml").write_text("enhancer: {a: mine, b: nuclei-2d, c: other/one.zip}")
+    assert read_yaml(tmp_path / "settings.yaml")["enhancer"] == {
+        "a": f"{tmp_path}/mine",
+        "b": "nuclei-2d",
+        "c": f"{tmp_path}/other/one.zip",
+    }
