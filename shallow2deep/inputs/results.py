@@ -10,12 +10,13 @@ import torch
 
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
-from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inference.enhance import Enhancer, stretch_between
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
+from shallow2deep.inputs.shapes import planes_of
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
@@ -73,7 +74,7 @@ def save_map(folder: Path, image: Image, probabilities: Map, outputs: Sequence[O
 
 
 def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
-    """A stage's maps of the foreground classes, float32 `(C - 1, y, x)` for each part of an image."""
+    """A stage's maps of the foreground classes, float32 `(C - 1, *spatial)` for each part of an image."""
     p, outputs = read_map(map_path(folder, image))
     return [foreground(part, outputs) for part in image.split(p)]
 
@@ -85,7 +86,7 @@ class ImagePredictor:
     Attributes:
         apply: from raw `([C,] *spatial)` to `(K, *spatial)`, which memory need not hold.
         outputs: what the K channels tell.
-        ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
+        ndim: spatial axes of what it is applied to; 3 where networks or the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
     """
 
@@ -136,19 +137,31 @@ def image_predictor(
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancer(config, enhancer, device, watch)
+    applied = applied_enhancer(config, enhancer, forest.record.get("voxel_size"), device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
 
 def applied_enhancer(
-    config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device, watch: Watch | None = None
+    config: AdaptConfig,
+    enhancer: OpenedEnhancer,
+    voxel_size: Sequence[float] | None,
+    device: torch.device,
+    watch: Watch | None = None,
 ) -> Enhancer:
-    """An enhancer, as the settings apply it to the classes that it is for."""
+    """An enhancer, as the settings apply it to the classes that it is for.
+
+    Args:
+        voxel_size: of the images that the forest knows, if it is known.
+    """
     kept = kept_classes(config, enhancer.spec)
     companion = enhancer.companion if config.enhanced.raw else None
-    outputs = enhancer.spec.outputs
-    return Enhancer(enhancer.network, outputs, config.enhanced, device, kept, watch, companion)
+    outputs, learned = enhancer.spec.outputs, enhancer.spec.voxel_size
+    planes = planes_of(config.enhanced.planes, voxel_size) if config.ndim == 3 else "z"
+    stretch = stretch_between(voxel_size, learned)
+    return Enhancer(
+        enhancer.network, outputs, config.enhanced, device, kept, watch, companion, planes, stretch
+    )
 
 
 def network_predictor(
@@ -157,11 +170,11 @@ def network_predictor(
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
     apply = partial(predict_raw, network, spec, device=device, watch=watch)
-    return ImagePredictor(apply, spec.outputs, 2, learned)
+    return ImagePredictor(apply, spec.outputs, spec.ndim, learned)
 
 
 def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancer, raw: np.ndarray) -> Map:
     p = to_map(raw)
-    if len(p.shape) == 3:
+    if p.ndim == enhancer.ndim + 1:
         return enhancer.enhance_on_disk([p.channel(n) for n in range(p.shape[0])], raw)
-    return enhancer.enhance(np.asarray(p), raw)  # a volume by 3D features: the forest needs it whole, too
+    return enhancer.enhance(np.asarray(p), raw)  # a volume by its planes: a forest in 3D needs it whole, too

@@ -138,8 +138,9 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
         found.places += _places(plane, compared, differing)
         found.spreads.append(round(float(np.std(list(at.values()), axis=0).mean()), 6))
         found.plane_dice.append(_count_dice(found, at, plane))
-        if worst is None or differing.mean() > worst[0]:
-            worst = float(differing.mean()), plane.z, differing
+        for z, one in enumerate(differing if differing.ndim == 3 else differing[None], plane.z):
+            if worst is None or one.mean() > worst[0]:
+                worst = float(one.mean()), z, one
     assert worst is not None, "an image without parts"
     _save_picture(disagreement_path(job.folder, image), worst[2])
     found.disagreements.append((worst[0], image.name, worst[1]))
@@ -219,19 +220,24 @@ class _Place:
 
 
 def _places(plane: Plane, maps: Sequence[np.ndarray], differing: np.ndarray) -> list[_Place]:
-    """By the maps of all results, `(C - 1, y, x)`, and how far they differ, `(y, x)`."""
+    """By the maps of all results, `(C - 1, *spatial)`, and how far they differ, `(*spatial)`."""
+    flat = (0,) * (differing.ndim - 2)  # volumes are looked at plane by plane
+    around = ndi.generate_binary_structure(2, 1).reshape(*(1 for _ in flat), 3, 3)
     painted = plane.strokes + plane.held_out
     agreed, found = ((end(maps, axis=0) > 0.5).any(0) for end in (np.min, np.max))
     objects = ndi.binary_propagation(
         agreed, mask=found
     )  # at least in part found by all: their outlines differ
-    smooth = ndi.gaussian_filter(differing, 4)
-    smooth[ndi.binary_dilation(objects, iterations=_CLEAR)] *= _LESS
-    smooth[ndi.binary_dilation(painted > 0, iterations=_CLEAR, border_value=1)] = 0
+    smooth = ndi.gaussian_filter(differing, (*flat, 4, 4))
+    smooth[ndi.binary_dilation(objects, around, _CLEAR)] *= _LESS
+    smooth[ndi.binary_dilation(painted > 0, around, _CLEAR, border_value=1)] = 0
     peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
-    return [
-        _Place(plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4)) for y, x in peaks
-    ]
+    found = []
+    for peak in peaks:
+        *z, y, x = map(int, peak)
+        value = round(float(smooth[tuple(peak)]), 4)
+        found.append(_Place(plane.image.name, z[0] if z else plane.z, y, x, value))
+    return found
 
 
 def _save_places(path: Path, places: list[_Place]) -> None:
