@@ -12,7 +12,7 @@ from shallow2deep.inputs.results import (
     SUPERVISED,
     segmentor_name,
 )
-from shallow2deep.inputs.target import Target, open_target
+from shallow2deep.inputs.target import Target, fitted_segmentor, open_target
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
@@ -124,10 +124,12 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, config = Path(run), with_project(anchored(config))
+    run, config = Path(run), fitted_segmentor(with_project(anchored(config)))
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
     target = opened(config, run, known, trust)
     log.info("painted: %s", target.painted(config.classes))
+    if config.ndim == 3:
+        log.info("volumes: %s", target.way(config))
     execute(run, "adapt", config, target_stages(config, target, run, known), known)
     return run / PREDICTION

@@ -1,18 +1,22 @@
 """`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
+import logging
 from pathlib import Path
 
 from shallow2deep.inputs.models import ENHANCER
-from shallow2deep.inputs.source import fitted, open_sources
+from shallow2deep.inputs.shapes import way_in_words
+from shallow2deep.inputs.source import Source, fitted, open_sources
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import EnhancerTrainConfig, anchored
-from shallow2deep.stages.enhancer import enhancer_stage
+from shallow2deep.stages.enhancer import enhancer_spec, enhancer_stage
 from shallow2deep.stages.forests import forests_stage
 from shallow2deep.stages.probabilities import probabilities_stage
 from shallow2deep.stages.source_net import source_net_stage
+
+log = logging.getLogger(__name__)
 
 
 def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
@@ -21,7 +25,10 @@ def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
     Raises:
         InputError: data or settings that cannot be used.
     """
-    source = open_sources(config, known)
+    return _stages(config, open_sources(config, known))
+
+
+def _stages(config: EnhancerTrainConfig, source: Source) -> list[Stage]:
     forests = forests_stage(config, source)
     probabilities = probabilities_stage(config, source, forests)
     stages = [forests, probabilities, enhancer_stage(config, source, probabilities)]
@@ -48,5 +55,9 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
     run, config = Path(run), anchored(fitted(config))
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
-    execute(run, "enhancer-train", config, source_stages(config, known), known)
+    source = open_sources(config, known)
+    stages = _stages(config, source)
+    if config.ndim == 3:
+        log.info("volumes: %s", way_in_words(source.shape, source.spec, enhancer_spec(config, source)))
+    execute(run, "enhancer-train", config, stages, known)
     return run / ENHANCER

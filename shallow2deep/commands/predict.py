@@ -67,9 +67,7 @@ def predict(
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
     bar = Bar()
     how, colours = _predictor_of(Path(model), step, device, trust, bar)
-    if how.ndim == 3 and data.slices is not None:
-        raise InputError("this forest has 3D features and predicts whole volumes; leave out slices")
-    images = open_images(data, 2, colours)
+    images = open_images(data, how.ndim, colours)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
         found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]

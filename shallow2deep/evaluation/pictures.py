@@ -52,6 +52,26 @@ def marked(picture: np.ndarray, places: Sequence[tuple[int, int, int]]) -> bytes
     return out.getvalue()
 
 
+def orthogonal(volume: np.ndarray, at: Sequence[int], depth: int) -> np.ndarray:
+    """The three planes through a voxel of a volume as one picture: x-y, at its right z-y, below it x-z.
+
+    Args:
+        volume: `(..., z, y, x)`.
+        at: z, y and x of the voxel.
+        depth: pixels that z gets in the picture; planes are repeated, so that voxels keep their shape.
+
+    Returns:
+        `(..., y + depth, x + depth)`, 0 where nothing is.
+    """
+    z, y, x = at
+    stretched = volume[..., np.arange(depth) * volume.shape[-3] // depth, :, :]
+    across = stretched[..., x].swapaxes(-1, -2)
+    below = stretched[..., y, :]
+    top = np.concatenate([volume[..., z, :, :], across], -1)
+    empty = np.zeros((*below.shape[:-1], depth), volume.dtype)
+    return np.concatenate([top, np.concatenate([below, empty], -1)], -2)
+
+
 class Picture:
     """A picture that notebooks show, and that can be saved."""
 

@@ -1,8 +1,9 @@
 """A forest's maps through an enhancer, at several scales."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
+from math import prod
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
-from shallow2deep.inference.network_maps import NetworkPredictor
+from shallow2deep.inference.network_maps import BLOCK, NetworkPredictor
 from shallow2deep.inference.predictor import BlockSink
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
@@ -21,7 +22,8 @@ from shallow2deep.progress import Watch
 from shallow2deep.settings import EnhancedSettings
 
 _OF_COMPANION = 2.0  # how much more its maps count: docs/results.md
-_ROWS = 1024  # of a map, or columns, that are in memory at a time
+_ROWS = 1024  # of a 2D map, or columns, that are in memory at a time; in volumes, of some planes together
+_ALIKE = 1.3  # shapes of voxels that differ by a smaller factor are taken for the same
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Enhancer:
         companion: a network of the same roles that sees raw beside the map; its maps are averaged with the
             first one's.
         watch: is told how many of a large image's blocks are done.
+        planes: the axes across which planes of volumes are seen by a network in 2D, "z" or "zyx"; results
+            are averaged.
+        stretch: factors by which maps `(z, y, x)` are resized besides, so that their voxels have the shape of
+            those that the network has learned on.
     """
 
     network: nn.Module
@@ -44,6 +50,13 @@ class Enhancer:
     kept: frozenset[int] = frozenset()
     watch: Watch | None = None
     companion: nn.Module | None = None
+    planes: str = "z"
+    stretch: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def ndim(self) -> int:
+        """Spatial axes of what the network sees."""
+        return len(self.network.halo)  # type: ignore[arg-type]
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
@@ -71,30 +84,37 @@ class Enhancer:
         squared Dice of the two maps, as they are, as weights.
 
         Args:
-            probabilities: float32 `(C, y, x)`, or `(C, z, y, x)`, which is enhanced plane by plane.
-            raw: `([C,] [z,] y, x)`, for a companion; of several channels it sees the mean.
+            probabilities: float32 `(C, *spatial)`; a network in 2D enhances volumes by `planes`.
+            raw: `([C,] *spatial)`, for a companion; of several channels it sees the mean.
 
         Returns:
-            float32 `(K, [z,] y, x)`, in the order of `outputs`.
+            float32 `(K, *spatial)`, in the order of `outputs`.
 
         Raises:
             InputError: there is a companion, and no raw.
         """
-        if probabilities.ndim > 3:
-            depth = probabilities.shape[1]
-            raws = [None] * depth if raw is None else np.moveaxis(raw, -3, 0)
-            return np.stack([self.enhance(probabilities[:, z], raws[z]) for z in range(depth)], 1)
+        if probabilities.ndim > self.ndim + 1:
+            total = sum(self._by_planes(probabilities, raw, "zyx".index(axis)) for axis in self.planes)
+            return np.asarray(total / len(self.planes), np.float32)
         return np.asarray(self.enhance_on_disk([p[None] for p in probabilities], raw))
+
+    def _by_planes(self, probabilities: np.ndarray, raw: np.ndarray | None, axis: int) -> np.ndarray:
+        """A volume `(C, z, y, x)`, each plane across an axis alone."""
+        flat = replace(self, stretch=tuple(np.delete(self.stretch, axis)))
+        maps = np.moveaxis(probabilities, axis + 1, 0)
+        raws = [None] * len(maps) if raw is None else np.moveaxis(raw, axis - 3, 0)
+        found = [flat.enhance(np.ascontiguousarray(p), r) for p, r in zip(maps, raws, strict=True)]
+        return np.stack(found, axis + 1)
 
     def enhance_on_disk(self, probabilities: Sequence[Map], raw: np.ndarray | None = None) -> DiskMap:
         """The same, with no whole map in memory.
 
         Args:
-            probabilities: of each class, float32 `(1, y, x)`.
-            raw: `([C,] y, x)`.
+            probabilities: of each class, float32 `(1, *spatial)`, of as many axes as the network sees.
+            raw: `([C,] *spatial)`.
 
         Returns:
-            float32 `(K, y, x)`.
+            float32 `(K, *spatial)`.
         """
         beside = self._beside(raw)
         maps: list[Map] = []
@@ -109,13 +129,12 @@ class Enhancer:
                 factors += [_OF_COMPANION] * len(scales)
             maps.append(weighed_mean(found, p, factors))
         out = DiskMap((sum(one.shape[0] for one in maps), *maps[0].shape[1:]))
-        for rows in _stripes(out.shape[1]):
-            parts = [one[:, rows] for one in maps]
-            out.write((rows, slice(0, out.shape[2])), np.concatenate(parts))
+        for part in _stripes(out.shape[1:]):
+            out.write(part, np.concatenate([one[(slice(None), *part)] for one in maps]))
         return out
 
     def _beside(self, raw: np.ndarray | None) -> Map | None:
-        """What the companion sees beside a map: grey, of mean 0 and deviation 1, float32 `(1, y, x)`."""
+        """What the companion sees beside a map: grey, of mean 0, deviation 1, float32 `(1, *spatial)`."""
         if self.companion is None:
             return None
         if raw is None:
@@ -123,30 +142,31 @@ class Enhancer:
                 "this enhancer sees raw, too, but maps alone came; give raw with them, or set enhanced.raw "
                 "to false"
             )
-        height, width = raw.shape[-2:]
-        channels = raw.reshape(-1, height, width)
+        shape = raw.shape[raw.ndim - self.ndim :]
+        channels = raw.reshape(-1, *shape)
 
-        def grey(rows: slice) -> np.ndarray:
-            return channels[:, rows].mean(0, dtype=np.float64)
+        def grey(part: Window) -> np.ndarray:
+            return channels[(slice(None), *part)].mean(0, dtype=np.float64)
 
-        parts = (grey(rows) for rows in _stripes(height))
+        parts = (grey(part) for part in _stripes(shape))
         moments = Moments.of_sums((p.size, float(p.sum()), float((p * p).sum())) for p in parts)
-        out = DiskMap((1, height, width))
-        for rows in _stripes(height):
-            out.write((rows, slice(0, width)), moments.standardised(grey(rows))[None])
+        out = DiskMap((1, *shape))
+        for part in _stripes(shape):
+            out.write(part, moments.standardised(grey(part))[None])
         return out
 
     def enhance_at_scale(self, p: Map, scale: float, beside: Map | None = None) -> Map:
-        """A class's map `(1, y, x)`, resized for the enhancer and back.
+        """A class's map `(1, *spatial)`, resized for the enhancer and back.
 
         Args:
-            beside: standardised raw `(1, y, x)`, for the companion; without it, the first network is applied.
+            beside: standardised raw `(1, *spatial)`, for the companion; without it, the first network is
+                applied.
 
         Returns:
-            float32 `(roles, y, x)`, the foreground last.
+            float32 `(roles, *spatial)`, the foreground last.
         """
-        height, width = p.shape[1:]
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        stretch = self.stretch[-self.ndim :]
+        size = tuple(max(1, round(n * scale * by)) for n, by in zip(p.shape[1:], stretch, strict=True))
         scaled, predictor, what = [_resized(p, size)], self.predictor(), "enhancer"
         if beside is not None:
             assert self.companion is not None
@@ -154,15 +174,41 @@ class Enhancer:
             predictor, what = NetworkPredictor(self.companion, self.roles, self.device), "companion"
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
-            predictor, _Channels(scaled), _Reordered(enhanced, self._order), self.settings.block,
+            predictor, _Channels(scaled), _Reordered(enhanced, self._order), self._block,
             watch=self.watch, what=f"{what} blocks at scale {scale:g}",
         )  # fmt: skip
-        return _resized(enhanced, (height, width))
+        return _resized(enhanced, tuple(p.shape[1:]))
+
+    @property
+    def _block(self) -> tuple[int, ...]:
+        """As set, unless that is for volumes, and this network sees their planes."""
+        block = self.settings.block
+        return block if len(block) == self.ndim else (BLOCK[self.ndim],) * self.ndim
+
+
+def stretch_between(voxel_size: Sequence[float] | None, learned: Sequence[float] | None) -> tuple[float, ...]:
+    """By which factors maps `(z, y, x)` get voxels of the shape that an enhancer has learned on.
+
+    Along x nothing changes: which pixels are of the right size is the matter of scales. Shapes that are not
+    known, and such as hardly differ, are taken for the same.
+
+    Args:
+        voxel_size: of the maps.
+        learned: of three axes, or of the two of an enhancer's planes.
+
+    >>> stretch_between((40, 10, 10), (20, 10, 10)), stretch_between((40, 10, 10), (10, 10))
+    ((2.0, 1.0, 1.0), (4.0, 1.0, 1.0))
+    """
+    if voxel_size is None or learned is None or len(voxel_size) < 3:
+        return 1.0, 1.0, 1.0
+    sides = (learned[-1],) * (3 - len(learned)) + tuple(learned)
+    ratios = (a / voxel_size[-1] * sides[-1] / b for a, b in zip(voxel_size, sides, strict=True))
+    return tuple(1.0 if 1 / _ALIKE < ratio < _ALIKE else ratio for ratio in ratios)
 
 
 @dataclass(frozen=True)
 class _Channels:
-    """Maps `(1, y, x)` as the channels of one source."""
+    """Maps `(1, *spatial)` as the channels of one source."""
 
     maps: Sequence[Map]
 
@@ -186,57 +232,71 @@ class _Reordered:
 
 
 def weighed_mean(maps: Sequence[Map], p: Map, factors: Iterable[float] = repeat(1.0)) -> Map:
-    """The mean of enhanced maps `(roles, y, x)`.
+    """The mean of enhanced maps `(roles, *spatial)`.
 
     Args:
-        p: the forest's map, `(1, y, x)`; maps whose last role agrees with it count more.
+        p: the forest's map, `(1, *spatial)`; maps whose last role agrees with it count more.
         factors: of the weight of each map.
     """
     if len(maps) == 1:
         return maps[0]
     weights = [factor * _agreement(one, p) ** 2 for one, factor in zip(maps, factors, strict=False)]
     out = DiskMap(maps[0].shape)
-    for rows in _stripes(out.shape[1]):
-        total = np.zeros((out.shape[0], rows.stop - rows.start, out.shape[2]))
+    for part in _stripes(out.shape[1:]):
+        total: np.ndarray | float = 0.0
         for one, weight in zip(maps, weights, strict=True):
-            total += one[:, rows] * np.float64(weight)
-        out.write((rows, slice(0, out.shape[2])), total / sum(weights))
+            total = total + one[(slice(None), *part)] * np.float64(weight)
+        out.write(part, np.asarray(total / sum(weights)))
     return out
 
 
 def _agreement(enhanced: Map, p: Map) -> float:
     """Dice of the last of some maps and a map, without thresholds; 1 if both are empty."""
     shared = total = 0.0
-    for rows in _stripes(p.shape[1]):
-        one, other = enhanced[-1:, rows], p[:, rows]
+    for part in _stripes(p.shape[1:]):
+        one, other = enhanced[(slice(-1, None), *part)], p[(slice(None), *part)]
         shared += (one * other).sum(dtype=np.float64)
         total += one.sum(dtype=np.float64) + other.sum(dtype=np.float64)
     return float((2 * shared + 1) / (total + 1))
 
 
-def _resized(maps: Map, size: tuple[int, int], low: float = 0.0, high: float = 1.0) -> Map:
-    """Maps `(K, y, x)` of another size, with values from `low` to `high`; as they are if they have it.
+def _resized(maps: Map, size: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Map:
+    """Maps `(K, *spatial)` of another size, with values from `low` to `high`; as they are if they have it.
 
-    First along x, some rows at a time, then along y, some columns at a time: as torch does it with the whole.
+    Axis by axis, the last one first, a part at a time: as torch does it with the whole.
     """
     if maps.shape[1:] == size:
         return maps
-    along_x = DiskMap((*maps.shape[:2], size[1]))
-    for rows in _stripes(maps.shape[1]):
-        part = maps[:, rows]
-        along_x.write((rows, slice(0, size[1])), _interpolated(part, (part.shape[1], size[1])))
-    out = DiskMap((maps.shape[0], *size))
-    for columns in _stripes(size[1]):
-        part = along_x[:, :, columns]
-        out.write((slice(0, size[0]), columns), _interpolated(part, (size[0], part.shape[2])).clip(low, high))
+    for axis in reversed(range(len(size))):
+        if maps.shape[axis + 1] != size[axis]:
+            maps = _resized_along(maps, axis, size[axis], low, high)
+    return maps
+
+
+def _resized_along(maps: Map, axis: int, length: int, low: float, high: float) -> Map:
+    shape = tuple(maps.shape[1:])
+    out = DiskMap((maps.shape[0], *shape[:axis], length, *shape[axis + 1 :]))
+    for part in _stripes(shape, whole=axis):
+        values = _interpolated(maps[(slice(None), *part)], axis + 1, length)
+        out.write((*part[:axis], slice(0, length), *part[axis + 1 :]), values.clip(low, high))
     return out
 
 
-def _interpolated(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    maps = torch.from_numpy(p.copy())[None]
-    return interpolate(maps, size, mode="bilinear", antialias=True, align_corners=False)[0].numpy()
+def _interpolated(values: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Along one axis, linearly, and without aliasing where it gets shorter."""
+    before, after = prod(values.shape[:axis]), prod(values.shape[axis + 1 :])
+    rows = after == 1  # they lie one after the other in memory
+    flat = torch.from_numpy(values.reshape((1, 1, before, -1) if rows else (1, before, -1, after)).copy())
+    size = (before, length) if rows else (length, after)
+    found = interpolate(flat, size, mode="bilinear", antialias=True, align_corners=False)
+    return found.numpy().reshape(*values.shape[:axis], length, *values.shape[axis + 1 :])
 
 
-def _stripes(length: int) -> Iterator[slice]:
-    """An axis in pieces: maps are read and written by so many rows or columns."""
-    yield from (slice(start, min(start + _ROWS, length)) for start in range(0, length, _ROWS))
+def _stripes(shape: Sequence[int], whole: int | None = None) -> Iterator[Window]:
+    """An image in parts along its first axis, or along the second if the first is to stay whole."""
+    axis = 1 if whole == 0 else 0
+    step = _ROWS if len(shape) == 2 else max(1, _ROWS // shape[-2])
+    for start in range(0, shape[axis], step):
+        window = [slice(0, n) for n in shape]
+        window[axis] = slice(start, min(start + step, shape[axis]))
+        yield tuple(window)

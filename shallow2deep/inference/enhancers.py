@@ -24,6 +24,12 @@ class Enhancers:
         """Whether one of them has a companion."""
         return any(one.companion is not None for one in self.each)
 
+    @property
+    def ndim(self) -> int | None:
+        """Spatial axes of what the networks see; None if they differ in that."""
+        each = {one.ndim for one in self.each}
+        return each.pop() if len(each) == 1 else None
+
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """See `Enhancer.outputs`."""
         found: list[Output] = []

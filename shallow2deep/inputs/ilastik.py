@@ -16,7 +16,7 @@ from shallow2deep.forests import Forest
 from shallow2deep.forests.vigra import read_forests
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.facts import text_fingerprint
-from shallow2deep.inputs.images import Image, image_of, new_name
+from shallow2deep.inputs.images import Image, image_of, images_of, new_name
 from shallow2deep.inputs.names import in_order, plain_stem
 from shallow2deep.inputs.strokes import Strokes
 from shallow2deep.io.cache import ReadCache
@@ -67,15 +67,16 @@ class Frame:
         """Of a plane; of all if z is None."""
         return self.labels if z is None else self.labels[z]
 
-    def label_facts(self, known: Known) -> list[tuple[str, dict[int, int]]]:
-        """A fingerprint and the number of pixels of each label, for each plane."""
+    def label_facts(self, known: Known, stacked: bool) -> list[tuple[str, dict[int, int]]]:
+        """A fingerprint and the number of pixels of each label, of all, or for each plane if `stacked`."""
         project = self._painted.project.path.resolve()
         name = f"painted {project} {self._painted.lane.nickname} {self._time} {self.whole.identity}"
-        found = known.fact(project, name, self._count)
+        kind = " by plane" if stacked else ""
+        found = known.fact(project, name + kind, partial(self._count, stacked))
         return [(digest, dict(counts)) for digest, counts in found]
 
-    def _count(self) -> list[tuple[str, list[tuple[int, int]]]]:
-        planes = list(self.labels) if self.whole.ndim == 3 else [self.labels]
+    def _count(self, stacked: bool) -> list[tuple[str, list[tuple[int, int]]]]:
+        planes = list(self.labels) if stacked else [self.labels]
         out = []
         for plane in planes:
             values, numbers = np.unique(plane[plane > 0], return_counts=True)
@@ -239,9 +240,12 @@ def with_project(config: AdaptConfig) -> AdaptConfig:
 
 
 def project_images(
-    project: Project, data: TargetData, known: Known | None = None
+    project: Project, data: TargetData, ndim: int = 2, known: Known | None = None
 ) -> tuple[list[Image], list[Strokes], FeatureSpec]:
-    """Images of a project, 2D ones or the planes of volumes, their strokes, and the project's features.
+    """Images of a project, their strokes, and the project's features.
+
+    Args:
+        ndim: 2 for 2D images and the planes of volumes, 3 for volumes.
 
     Returns:
         strokes: for each part of each image.
@@ -261,10 +265,10 @@ def project_images(
         numbers[[label + 1 for label in labels]] = number
     images, strokes = [], []
     for frame in frames:
-        stacked = frame.whole.ndim == 3
         whole = cache.keep(_without_single_channel(frame.whole))  # volumes have features in 3D
-        images.append(image_of(frame.name, frame.file, whole, whole.planes(), stacked, known))
-        strokes += _strokes(frame, numbers, known)
+        parts, stacked = images_of(whole, ndim, None), whole.ndim > ndim
+        images.append(image_of(frame.name, frame.file, whole, parts, stacked, known))
+        strokes += _strokes(frame, stacked, numbers, known)
     painted = {number for one in strokes for number in one.counts}
     if painted and 1 not in painted and not data.probabilities:
         background = project.label_names[class_order(project, data.background)[0]]
@@ -279,21 +283,23 @@ def project_images(
     return images, strokes, specs.pop()
 
 
-def _strokes(frame: Frame, numbers: np.ndarray, known: Known) -> list[Strokes]:
-    """Of each plane of a frame, with the classes that the labels belong to.
+def _strokes(frame: Frame, stacked: bool, numbers: np.ndarray, known: Known) -> list[Strokes]:
+    """Of a frame, with the classes that the labels belong to.
 
     Args:
+        stacked: of each of its planes.
         numbers: uint8 `(256,)`, the class of each label; 0 for none.
     """
     found = []
-    for z, (digest, by_label) in enumerate(frame.label_facts(known)):
+    for z, (digest, by_label) in enumerate(frame.label_facts(known, stacked)):
         counts: dict[int, int] = {}
         for label, count in by_label.items():
             if number := int(numbers[label]):
                 counts[number] = counts.get(number, 0) + count
-        read = partial(_read_strokes, frame, z if frame.whole.ndim == 3 else None, numbers)
+        read = partial(_read_strokes, frame, z if stacked else None, numbers)
         fingerprint = text_fingerprint(digest, numbers.tolist())
-        found.append(Strokes(frame.whole.spatial_shape[-2:], counts, fingerprint, read))
+        shape = frame.whole.spatial_shape[1:] if stacked else frame.whole.spatial_shape
+        found.append(Strokes(shape, counts, fingerprint, read))
     return found
 
 

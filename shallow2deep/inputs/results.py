@@ -10,13 +10,14 @@ import torch
 
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
-from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inference.enhance import Enhancer, stretch_between
 from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes
+from shallow2deep.inputs.shapes import planes_of
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
@@ -74,7 +75,7 @@ def save_map(folder: Path, image: Image, probabilities: Map, outputs: Sequence[O
 
 
 def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
-    """A stage's maps of the foreground classes, float32 `(C - 1, y, x)` for each part of an image."""
+    """A stage's maps of the foreground classes, float32 `(C - 1, *spatial)` for each part of an image."""
     p, outputs = read_map(map_path(folder, image))
     return [foreground(part, outputs) for part in image.split(p)]
 
@@ -86,7 +87,7 @@ class ImagePredictor:
     Attributes:
         apply: from raw `([C,] *spatial)` to `(K, *spatial)`, which memory need not hold.
         outputs: what the K channels tell.
-        ndim: spatial axes of what it is applied to; 3 where the forest's features are 3D.
+        ndim: spatial axes of what it is applied to; 3 where networks or the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
     """
 
@@ -137,7 +138,7 @@ def image_predictor(
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancers(config, enhancers, device, watch)
+    applied = applied_enhancers(config, enhancers, forest.record.get("voxel_size"), device, watch)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
@@ -170,16 +171,25 @@ def _applied(part: ImagePredictor, raw: np.ndarray, ndim: int) -> np.ndarray:
 def applied_enhancers(
     config: AdaptConfig,
     enhancers: Sequence[OpenedEnhancer],
+    voxel_size: Sequence[float] | None,
     device: torch.device,
     watch: Watch | None = None,
 ) -> Enhancers:
-    """Enhancers, in the order of `given_enhancers`, each applied to the classes that it is for."""
+    """Enhancers, in the order of `given_enhancers`, each applied to the classes that it is for.
+
+    Args:
+        voxel_size: of the images that the forest knows, if it is known.
+    """
+    planes = planes_of(config.enhanced.planes, voxel_size) if config.ndim == 3 else "z"
     found = []
     for given, one in zip(given_enhancers(config), enhancers, strict=True):
         kept = kept_classes(config, one.spec, given)
         companion = one.companion if config.enhanced.raw else None
-        outputs = one.spec.outputs
-        found.append(Enhancer(one.network, outputs, config.enhanced, device, kept, watch, companion))
+        outputs, stretch = one.spec.outputs, stretch_between(voxel_size, one.spec.voxel_size)
+        applied = Enhancer(
+            one.network, outputs, config.enhanced, device, kept, watch, companion, planes, stretch
+        )
+        found.append(applied)
     return Enhancers(tuple(found))
 
 
@@ -195,11 +205,11 @@ def network_predictor(
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
     apply = partial(predict_raw, network, spec, device=device, watch=watch)
-    return ImagePredictor(apply, spec.outputs, 2, learned)
+    return ImagePredictor(apply, spec.outputs, spec.ndim, learned)
 
 
 def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancers, raw: np.ndarray) -> Map:
     p = to_map(raw)
-    if len(p.shape) == 3:
+    if enhancer.ndim is not None and p.ndim == enhancer.ndim + 1:
         return enhancer.enhance_on_disk([p.channel(n) for n in range(p.shape[0])], raw)
-    return enhancer.enhance(np.asarray(p), raw)  # a volume by 3D features: the forest needs it whole, too
+    return enhancer.enhance(np.asarray(p), raw)  # a volume by its planes: a forest in 3D needs it whole, too

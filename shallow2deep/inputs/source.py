@@ -18,10 +18,12 @@ from shallow2deep.inputs.filters import check_engine, feature_spec
 from shallow2deep.inputs.images import images_of, open_raw_volumes, select, tell_of_colours
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.shapes import NETWORK_VOXELS, POOL_VOXELS, common_shape, typical_patch
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
-from shallow2deep.settings import EnhancerTrainConfig, SourceData
+from shallow2deep.networks.model import ModelSpec
+from shallow2deep.settings import EnhancerTrainConfig, SourceData, TrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +71,19 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Source:
-    """What the source stages read."""
+    """What the source stages read.
+
+    Attributes:
+        voxel_size: that of all images; None if they differ, or if it is not known.
+        shape: of voxels, by which networks in 3D are made; None for cubes.
+    """
 
     training: list[Labelled]
     validation: list[Labelled]
     classes: tuple[str, ...]
     spec: FeatureSpec
     voxel_size: tuple[float, ...] | None
+    shape: tuple[float, ...] | None = None
 
     def images(self, part: str, number: int) -> list[Labelled]:
         """The "training" or "validation" images of a source."""
@@ -135,12 +143,14 @@ def open_sources(config: EnhancerTrainConfig, known: Known | None = None) -> Sou
         training += first
         validation += last
     sizes = {image.raw.voxel_size for image in training}
+    shape = common_shape((image.raw.voxel_size for image in training), config.ndim)
     return Source(
         training,
         validation,
         config.classes,
-        feature_spec(config.features, config.ndim),
+        feature_spec(config.features, config.ndim, shape),
         sizes.pop() if len(sizes) == 1 else None,
+        shape,
     )
 
 
@@ -150,27 +160,57 @@ def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
     Raises:
         InputError: raw images that cannot be used.
     """
-    sides = []
+    volumes, limits = [], []
     for data in config.sources:
-        volumes = open_raw_volumes(data)
-        shapes = [i.spatial_shape for v in volumes for i in images_of(v, config.ndim, data.slices)]
-        halves = [max(shapes[0]) // 2] if len(shapes) == 1 else []  # one image is cut into two parts
-        sides += [min(shape) for shape in shapes] + halves
+        images = [i for v in open_raw_volumes(data) for i in images_of(v, config.ndim, data.slices)]
+        limits += [image.spatial_shape for image in images]
+        if len(images) == 1:
+            limits.append(_halved(images[0].spatial_shape))
+        volumes += images
+    shape = common_shape((volume.voxel_size for volume in volumes), config.ndim)
+    wanted = _wanted_patches(config, shape)
     if "patch" in config.probabilities.model_fields_set:
-        sides += config.probabilities.patch
+        limits.append(config.probabilities.patch)
     networks = [net for net in (config.enhancer, config.source_net) if net is not None]
-    step = max(net.network.stem * 2**net.network.depth for net in networks)
-    side = max(min(sides) // step * step, step)
-    changed = {
-        section: settings.model_copy(update={"patch": tuple(min(n, side) for n in settings.patch)})
-        for section in ("probabilities", "enhancer", "source_net")
-        if (settings := getattr(config, section)) is not None
-        and "patch" not in settings.model_fields_set
-        and max(settings.patch) > side
-    }
-    if changed:
-        log.info("%s: patches of %d pixels, as the smallest image allows", ", ".join(changed), side)
+    step = np.max([_step(net, config.ndim, shape) for net in networks], 0)
+    *depth, height, width = np.min(limits, 0)
+    most = [*depth, min(height, width), min(height, width)]  # square in the plane, to be turned in it
+    most = [max(n // s * s, s) for n, s in zip(most, step, strict=True)]
+    changed = {}
+    for section, patch in wanted.items():
+        fitting = tuple(int(min(n, side)) for n, side in zip(patch, most, strict=True))
+        settings = getattr(config, section)
+        if fitting != settings.patch:
+            changed[section] = settings.model_copy(update={"patch": fitting})
+    smaller = [section for section in changed if changed[section].patch != wanted[section]]
+    if smaller:
+        size = " x ".join(map(str, changed[smaller[0]].patch))
+        log.info("%s: patches of %s pixels, as the smallest image allows", ", ".join(smaller), size)
     return config.model_copy(update=changed)
+
+
+def _halved(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of the parts that a single image is cut into."""
+    axis = int(np.argmax(shape))
+    return (*shape[:axis], shape[axis] // 2, *shape[axis + 1 :])
+
+
+def _wanted_patches(
+    config: EnhancerTrainConfig, shape: tuple[float, ...] | None
+) -> dict[str, tuple[int, ...]]:
+    """Those of the sections that have none set: the default ones, or in volumes as the voxels' shape is."""
+    sections = ("forests", "probabilities", "enhancer", "source_net")
+    found = {name: getattr(config, name) for name in sections}
+    unset = {n: one for n, one in found.items() if one is not None and "patch" not in one.model_fields_set}
+    if config.ndim == 2:
+        return {name: one.patch for name, one in unset.items() if name != "forests"}
+    step = _step(config.enhancer, config.ndim, shape)
+    sizes = {"forests": NETWORK_VOXELS, "probabilities": POOL_VOXELS}
+    return {name: typical_patch(shape, step, sizes.get(name, NETWORK_VOXELS)) for name in unset}
+
+
+def _step(settings: TrainingSettings, ndim: int, shape: tuple[float, ...] | None) -> tuple[int, ...]:
+    return ModelSpec.of("enhancer", (), settings.network, ndim, shape).step
 
 
 def open_source(

@@ -12,23 +12,31 @@ import numpy as np
 from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
+from shallow2deep.inference.enhance import stretch_between
 from shallow2deep.inference.forest_maps import learned_by
 from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
-from shallow2deep.inputs.filters import check_engine, feature_spec
+from shallow2deep.inputs.filters import check_engine, feature_spec, in_volumes
 from shallow2deep.inputs.ilastik import class_order, learned_range, project_forest, project_images
 from shallow2deep.inputs.images import Image, images_of, open_images, select
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.shapes import (
+    NETWORK_VOXELS,
+    common_shape,
+    planes_of,
+    typical_patch,
+    way_in_words,
+)
 from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
 from shallow2deep.io.ilp import Project, open_project
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.settings import AdaptConfig, TargetData
+from shallow2deep.settings import AdaptConfig, FeatureSettings, TargetData
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +45,13 @@ _ALIKE = 1.3  # pixel sizes that differ by a smaller factor are taken for the sa
 
 @dataclass(frozen=True)
 class Plane:
-    """A 2D image, or one plane of a volume, with all that belongs to it.
+    """An image as networks see it, with all that belongs to it: 2D, one plane of a volume, or all of it.
 
     Attributes:
         number: its place among all planes of the target.
         image: the image that it is a part of.
         z: which part of that.
-        raw: `([C,] y, x)`, lazy.
+        raw: `([C,] *spatial)`, lazy.
         facts: of raw.
         labels: dense labels, if there are any.
         map: the foreground's probability map that is there already, in place of any forest's.
@@ -68,7 +76,7 @@ class Plane:
 
     @property
     def strokes(self) -> np.ndarray:
-        """Those to learn from, uint8 `(y, x)`: 0 unlabelled, or the number of a class, from 1."""
+        """Those to learn from, uint8 `(*spatial)`: 0 unlabelled, or the number of a class, from 1."""
         return self.drawn.shared_out[0][self.number]
 
     @property
@@ -86,6 +94,7 @@ class Target:
         enhancers: in the order of `given_enhancers`.
         forest: one that is there already, in place of one trained on the strokes.
         has_maps: whether maps are there already, in place of any forest's.
+        shape: of voxels, by which networks in 3D are made and 2D ones applied in volumes; None for cubes.
     """
 
     images: list[Image]
@@ -95,6 +104,7 @@ class Target:
     enhancers: tuple[OpenedEnhancer, ...]
     forest: Forest | None = None
     has_maps: bool = False
+    shape: tuple[float, ...] | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -136,6 +146,17 @@ class Target:
         for image in self.images:
             yield image, [plane for plane in self.planes if plane.image is image]
 
+    def way(self, config: AdaptConfig) -> str:
+        """How volumes are worked on, in words."""
+        size = self.images[0].voxel_size
+        planes = planes_of(config.enhanced.planes, size)
+        specs = [one.spec for one in self.enhancers]
+        ways = (
+            way_in_words(self.shape, self.spec, spec, planes, stretch_between(size, spec.voxel_size))
+            for spec in specs
+        )
+        return "; ".join(dict.fromkeys(ways))
+
     @property
     def fingerprints(self) -> dict[str, str]:
         """Of raw, strokes, and the forest or maps that are there already."""
@@ -157,6 +178,23 @@ class Target:
         return {f"labels {p.number}": p.label_facts.fingerprint for p in self.planes if p.label_facts}
 
 
+def fitted_segmentor(config: AdaptConfig) -> AdaptConfig:
+    """The same settings with patches for volumes, unless they were set.
+
+    Raises:
+        InputError: raw volumes that cannot be used.
+    """
+    settings = config.segmentor
+    if config.ndim == 2 or settings is None or "patch" in settings.model_fields_set:
+        return config
+    volumes = open_volumes(config.target.raw, config.target.axes, config.target.voxel_size)
+    sizes = [volume.voxel_size for volume in volumes if volume.ndim == 3]
+    shape = common_shape(sizes, 3) if sizes else None
+    step = ModelSpec.of("segmentor", (), settings.network, 3, shape).step
+    patch = typical_patch(shape, step, NETWORK_VOXELS)
+    return config.model_copy(update={"segmentor": settings.model_copy(update={"patch": patch})})
+
+
 def open_target(
     config: AdaptConfig,
     trust: bool = False,
@@ -174,18 +212,15 @@ def open_target(
     Raises:
         InputError: anything that cannot be used, before any work.
     """
-    if config.ndim == 3:
-        raise InputError("ndim 3 is not enhanced yet; set ndim to 2, which uses volumes plane by plane")
     check_engine(config.engine)
     known = known or Known()
     given, kept = given_enhancers(config), kept or {}
     enhancers = tuple(open_enhancer(kept.get(one.stage, one.name), trust, known) for one in given)
+    for one, opened in zip(given, enhancers, strict=True):
+        if opened.spec.ndim > config.ndim:
+            raise InputError(f"{one.name} is an enhancer in 3D, but ndim is 2; set ndim to 3")
     project = None if config.target.ilp is None else open_project(config.target.ilp)
-    first, *others = (_features(config, one.spec) for one in enhancers)
-    for other, one in zip(others, given[1:], strict=True):
-        if first and other and (difference := first.difference(other)):
-            log.warning("%s learned on other features than %s: %s", one.name, given[0].name, difference)
-    images, strokes, spec = _open_images(config, project, first, known)
+    images, strokes, spec = _open_images(config, project, enhancers[0].spec, known)
     for one, opened in zip(given, enhancers, strict=True):
         kept_classes(config, opened.spec, one)  # refuses what is not evident
         _compare_pixel_sizes(config, opened.spec, images[0])
@@ -209,7 +244,8 @@ def open_target(
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
-    return Target(images, planes, drawn, spec, enhancers, forest, bool(maps))
+    shape = common_shape((image.voxel_size for image in images), config.ndim)
+    return Target(images, planes, drawn, spec, enhancers, forest, bool(maps), shape)
 
 
 def _compare_intensities(planes: Sequence[Plane], forest: Forest | None) -> None:
@@ -239,11 +275,13 @@ def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) ->
         )  # fmt: skip
 
 
-def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
+def _features(config: AdaptConfig, model: ModelSpec, shape: tuple[float, ...] | None) -> FeatureSpec | None:
     """Of the target forest: as set, or as the enhancer learned on, or None if neither is known."""
     recorded = model.record.get("features")
     learned = FeatureSpec.from_dict(recorded) if isinstance(recorded, dict) else None
-    spec = learned if config.features is None else feature_spec(config.features, config.ndim)
+    if learned and learned.ndim < config.ndim:
+        learned = in_volumes(learned, config.features.ndim if config.features else None, shape)
+    spec = learned if config.features is None else feature_spec(config.features, config.ndim, shape)
     if learned and spec and (other := spec.difference(learned)):
         log.warning("the target forest's features are not those that the enhancer learned on: %s", other)
     if spec and spec.ndim != config.ndim:
@@ -252,21 +290,24 @@ def _features(config: AdaptConfig, model: ModelSpec) -> FeatureSpec | None:
 
 
 def _open_images(
-    config: AdaptConfig, project: Project | None, spec: FeatureSpec | None, known: Known
+    config: AdaptConfig, project: Project | None, model: ModelSpec, known: Known
 ) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """The images, the strokes on each of their parts, and the features of a forest for them."""
     if project is not None:
-        images, strokes, own = project_images(project, config.target, known)
+        images, strokes, own = project_images(project, config.target, config.ndim, known)
         if config.features is not None:
-            own = replace(feature_spec(config.features, own.ndim), channels=own.channels)
+            shape = common_shape((image.voxel_size for image in images), config.ndim)
+            own = replace(feature_spec(config.features, own.ndim, shape), channels=own.channels)
         return images, strokes, own
+    images = open_images(config.target, config.ndim, config.target.channels, known)
+    shape = common_shape((image.voxel_size for image in images), config.ndim)
+    spec = _features(config, model, shape)
     if spec is None:
         log.warning(
             "%s does not say on which features it learned; all of ilastik's are used",
             given_enhancers(config)[0].name,
         )
-        spec = FeatureSpec.ilastik(ndim=config.ndim)
-    images = open_images(config.target, config.ndim, config.target.channels, known)
+        spec = feature_spec(FeatureSettings(), config.ndim, shape)
     raws = [part for image in images for part in image.parts]
     channels = {raw.shape[0] if "c" in raw.axes else 1 for raw in raws}
     if len(channels) > 1:

@@ -13,6 +13,7 @@ from torch import nn
 
 from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.atomic import atomic_path, read_json, write_json
+from shallow2deep.networks.strides import strides_for
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import NetworkSettings
@@ -53,15 +54,26 @@ class ModelSpec:
 
     @classmethod
     def of(
-        cls, kind: str, outputs: tuple[Output, ...], network: NetworkSettings, ndim: int = 2, **more: Any
+        cls,
+        kind: str,
+        outputs: tuple[Output, ...],
+        network: NetworkSettings,
+        ndim: int = 2,
+        shape: tuple[float, ...] | None = None,
+        **more: Any,
     ) -> Self:
-        """Of a network as it is set, with the same stride along each axis.
+        """Of a network as it is set.
+
+        Args:
+            shape: of a voxel, in any unit: in volumes, strides follow from it unless they are set; None for
+                cubes.
 
         >>> spec = ModelSpec.of("enhancer", (Output(None),), NetworkSettings(features=8, depth=3, stem=2))
         >>> spec.step, spec.build().halo
         ((16, 16), (112, 112))
         """
-        strides = ((2,) * ndim,) * network.depth
+        voxel = shape if shape is not None and ndim == 3 else (1.0,) * ndim
+        strides = network.strides or strides_for(voxel, network.depth)
         return cls(kind, outputs, network.features, strides, (network.stem,) * ndim, **more)
 
     @property
@@ -73,6 +85,11 @@ class ModelSpec:
     def step(self) -> tuple[int, ...]:
         """Pixels per axis of which a patch must be a multiple."""
         return tuple(n * math.prod(along) for n, *along in zip(self.stem, *self.strides, strict=True))
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether it treats all axes alike."""
+        return all(len(set(stride)) == 1 for stride in self.strides)
 
     def with_record(self, record: dict[str, Any]) -> Self:
         """The same with how it came to be."""

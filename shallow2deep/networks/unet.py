@@ -17,12 +17,26 @@ _LAYERS: dict[int, tuple[Any, Any, Any, Any]] = {
 }
 
 
-def _double_convolution(inputs: int, outputs: int, ndim: int) -> nn.Sequential:
-    convolution, norm, _, _ = _LAYERS[ndim]
+def kernels_of(strides: Sequence[Sequence[int]], ndim: int) -> list[tuple[int, ...]]:
+    """Widths of the convolutions at each level, per axis.
+
+    Along an axis that is not pooled behind a level its pixels are still longer than along the others, so the
+    convolutions of that level have width 1 there (as in nnU-Net, Isensee et al. 2021). The lowest level sees
+    all axes.
+
+    >>> kernels_of(((1, 2, 2), (2, 2, 2)), 3)
+    [(1, 3, 3), (3, 3, 3), (3, 3, 3)]
+    """
+    return [*(tuple(1 if n == 1 else 3 for n in stride) for stride in strides), (3,) * ndim]
+
+
+def _double_convolution(inputs: int, outputs: int, kernel: tuple[int, ...]) -> nn.Sequential:
+    convolution, norm, _, _ = _LAYERS[len(kernel)]
+    padding = tuple(n // 2 for n in kernel)
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [
-            convolution(channels, outputs, 3, padding=1, bias=False),
+            convolution(channels, outputs, kernel, padding=padding, bias=False),
             norm(outputs),
             nn.ReLU(inplace=True),
         ]
@@ -36,7 +50,8 @@ class UNet(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the logits.
         features: channels at the first level, doubled at each level below.
-        strides: of the pooling between each level and the next, per axis.
+        strides: of the pooling between each level and the next, per axis; they also decide on the widths of
+            the convolutions, see `kernels_of`.
         stem: per axis; the first convolution has this stride, and the logits are brought back by as much.
             A stem of 2 needs a quarter of the time in 2D and sees twice as far. In 3D it is 1 on each axis.
     """
@@ -55,6 +70,7 @@ class UNet(nn.Module):
         convolution, _, transposed, pooling = _LAYERS[ndim]
         reduced = prod(self.stem_stride) > 1
         widths = [features * 2**level for level in range(depth + 1)]
+        kernels = kernels_of(self.strides, ndim)
         self.stem = (
             convolution(in_channels, features, self.stem_stride, stride=self.stem_stride)
             if reduced
@@ -62,7 +78,8 @@ class UNet(nn.Module):
         )
         first = features if reduced else in_channels
         self.down = nn.ModuleList(
-            _double_convolution(i, o, ndim) for i, o in zip([first, *widths], widths, strict=False)
+            _double_convolution(i, o, kernel)
+            for i, o, kernel in zip([first, *widths], widths, kernels, strict=False)
         )
         self.pool = nn.ModuleList(pooling(stride) for stride in self.strides)
         self.up = nn.ModuleList(
@@ -70,7 +87,7 @@ class UNet(nn.Module):
             for level, stride in enumerate(self.strides)
         )
         self.merge = nn.ModuleList(
-            _double_convolution(2 * widths[level], widths[level], ndim) for level in range(depth)
+            _double_convolution(2 * widths[level], widths[level], kernels[level]) for level in range(depth)
         )
         self.head = nn.Sequential(
             convolution(features, out_channels * prod(self.stem_stride), 1),
@@ -86,13 +103,16 @@ class UNet(nn.Module):
     def halo(self) -> tuple[int, ...]:
         """Pixels that a block needs on each side: the receptive field's radius, rounded up to `step`.
 
-        Each level has two convolutions of width 3 on the way down and, but for the lowest, two on the way up;
-        pooling and its inverse reach less than one pixel of the level below.
+        Each level has two convolutions on the way down and, but for the lowest, two on the way up; pooling
+        and its inverse reach less than one pixel of the level below.
         """
         out = []
-        for step, stem, *along in zip(self.step, self.stem_stride, *self.strides, strict=True):
+        widths = zip(*kernels_of(self.strides, len(self.stem_stride)), strict=True)
+        axes = zip(self.step, self.stem_stride, widths, *self.strides, strict=True)
+        for step, stem, kernels, *along in axes:
             sizes = [prod(along[:level]) for level in range(len(along) + 1)]  # of a level's pixels
-            reach = stem * (4 * sum(sizes[:-1]) + 2 * sizes[-1] + sizes[-1])
+            radii = [size * (kernel // 2) for size, kernel in zip(sizes, kernels, strict=True)]
+            reach = stem * (4 * sum(radii[:-1]) + 2 * radii[-1] + sizes[-1])
             out.append(-(-reach // step) * step)
         return tuple(out)
 

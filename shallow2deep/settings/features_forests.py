@@ -1,6 +1,6 @@
 """Filters, forests, and the pool of their maps."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,11 @@ class FeatureSettings(Settings):
 
     scales: tuple[float, ...] = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
     filters: tuple[str, ...] | None = Field(None, description="ilastik's filter names; all six if not given")
+    ndim: Literal[2, 3] | None = Field(
+        None,
+        description="of filters in volumes (ndim 3): 2, plane by plane; if not given, 3 where voxels are "
+        "about cubes",
+    )
     offset: float = Field(0.0, description="filters see (raw - offset) / scale")
     scale: float = Field(1.0, gt=0)
 

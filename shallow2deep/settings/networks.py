@@ -15,8 +15,23 @@ class NetworkSettings(Settings):
     )
     depth: Positive = Field(4, le=8, description="number of poolings")
     stem: Literal[1, 2, 4] = Field(
-        2, description="the first convolution reduces the resolution by this factor"
+        2, description="the first convolution reduces the resolution by this factor; 1 in volumes"
     )
+    strides: tuple[tuple[Literal[1, 2], ...], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="of each pooling, along z, y and x, in place of depth; in volumes they follow from the "
+        "voxel size if not given",
+    )
+
+    def problem(self, name: str, ndim: int) -> str | None:
+        """What keeps it from working on images of `ndim` axes, if anything; `name` is this section's."""
+        if any(len(stride) != ndim for stride in self.strides or ()):
+            return f"{name}.strides are not of {ndim} axes each, but ndim is {ndim}"
+        if ndim == 3 and self.stem != 1:
+            return f"{name}.stem is {self.stem}, but networks in 3D have none; set it to 1"
+        return None
 
 
 class AugmentSettings(Settings):
@@ -73,12 +88,19 @@ class EnhancerSettings(TrainingSettings):
 class EnhancedSettings(Settings):
     """How the enhancer is applied."""
 
-    block: tuple[Positive, ...] = (1024, 1024)
+    block: tuple[Positive, ...] = Field(
+        (1024, 1024), description="pixels per axis that are enhanced at a time, without what is seen around"
+    )
     scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field(
         (0.5, 0.7, 1.0, 1.4),
         min_length=1,
         description="maps are resized by each of these factors, and the results averaged, those more that "
         "agree with the forest; the four have 3.7 times the pixels of [1]",
+    )
+    planes: Literal["z", "zyx"] | None = Field(
+        None,
+        description="a 2D enhancer in volumes (ndim 3) sees planes: z, those across z; zyx, those across "
+        "each axis, averaged; if not given, zyx where voxels are about cubes",
     )
     classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
         None,

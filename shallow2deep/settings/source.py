@@ -9,6 +9,7 @@ from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
 from shallow2deep.settings.package import PackageSettings
+from shallow2deep.settings.volumes import with_defaults_in_3d
 
 
 class EnhancerTrainConfig(Settings):
@@ -16,7 +17,7 @@ class EnhancerTrainConfig(Settings):
 
     seed: int = Field(0, ge=0)
     name: str = "enhancer"
-    ndim: Literal[2, 3] = Field(2, description="2: planes are images of their own; 3: volumes")
+    ndim: Literal[2, 3] = Field(2, description="2: planes are images of their own; 3: networks see volumes")
     classes: Classes = ("background", "foreground")
     sources: tuple[SourceData, ...] = Field(min_length=1)
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -36,20 +37,29 @@ class EnhancerTrainConfig(Settings):
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_3d(cls, values: Any) -> Any:
+        return with_defaults_in_3d(cls, values)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.ndim == 3:
-            raise ValueError("ndim 3 is not trained yet: set ndim to 2, which uses volumes plane by plane")
         trained = {"enhancer": self.enhancer, "source_net": self.source_net}
         cuts = {f"{name}.patch": net.patch for name, net in trained.items() if net is not None}
+        sections = {"forests": self.forests, "probabilities": self.probabilities} | trained
         set_by_hand = {
-            f"{name}.patch" for name, net in trained.items() if net and "patch" in net.model_fields_set
+            f"{name}.patch" for name, one in sections.items() if one and "patch" in one.model_fields_set
         }
         patches = {"forests.patch": self.forests.patch, "probabilities.patch": self.probabilities.patch}
         problems = [
             f"{name} has {len(patch)} axes but ndim is {self.ndim}"
             for name, patch in (patches | cuts).items()
-            if len(patch) != self.ndim
+            if len(patch) != self.ndim and name in set_by_hand  # others are made to fit
+        ]
+        problems += [
+            problem
+            for name, net in trained.items()
+            if net is not None and (problem := net.network.problem(f"{name}.network", self.ndim))
         ]
         problems += [
             f"{name} is larger than probabilities.patch, from which it is cut"

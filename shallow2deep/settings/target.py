@@ -1,6 +1,6 @@
 """All settings of `s2d adapt`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -9,6 +9,7 @@ from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
 from shallow2deep.settings.package import PackageSettings
+from shallow2deep.settings.volumes import with_defaults_in_3d
 
 
 class CompareSettings(Settings):
@@ -23,7 +24,11 @@ class AdaptConfig(Settings):
     """All settings of `s2d adapt`."""
 
     seed: int = Field(0, ge=0)
-    ndim: Literal[2, 3] = 2
+    ndim: Literal[2, 3] = Field(
+        2,
+        description="2: planes of volumes are images of their own; 3: volumes are enhanced as such, which "
+        "enhancers in 3D need",
+    )
     classes: Classes = ("background", "foreground")
     target: TargetData
     enhancer: Annotated[str | dict[str, str], BeforeValidator(one_or_by_class)] = Field(
@@ -48,12 +53,21 @@ class AdaptConfig(Settings):
     engine: Engine = "numba"
     jobs: Jobs = -1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_3d(cls, values: Any) -> Any:
+        return with_defaults_in_3d(cls, values)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if len(self.enhanced.block) != self.ndim:
             raise ValueError(f"enhanced.block has {len(self.enhanced.block)} axes but ndim is {self.ndim}")
-        if self.segmentor is not None and len(self.segmentor.patch) != self.ndim:
-            raise ValueError(f"segmentor.patch has {len(self.segmentor.patch)} axes but ndim is {self.ndim}")
+        if self.segmentor is not None:
+            patch = self.segmentor.patch
+            if len(patch) != self.ndim and "patch" in self.segmentor.model_fields_set:
+                raise ValueError(f"segmentor.patch has {len(patch)} axes but ndim is {self.ndim}")
+            if problem := self.segmentor.network.problem("segmentor.network", self.ndim):
+                raise ValueError(problem)
         if self.segmentor is not None and self.segmentor.rounds > 1 and self.held_out == 0:
             raise ValueError("segmentor.rounds above 1 end by held-out strokes; set held_out above 0")
         if self.forest == "ilp" and (self.target.ilp is None or self.target.probabilities):

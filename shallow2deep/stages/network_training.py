@@ -43,19 +43,18 @@ def require_whole_steps(setting: str, patch: Sequence[int], spec: ModelSpec) -> 
         SettingsError: it does not.
     """
     if any(n % step for n, step in zip(patch, spec.step, strict=True)):
-        raise SettingsError(
-            f"{setting} {tuple(patch)} does not divide by {max(spec.step)}, as this network needs"
-        )
+        steps = spec.step if len(set(spec.step)) > 1 else spec.step[0]
+        raise SettingsError(f"{setting} {tuple(patch)} does not divide by {steps}, as this network needs")
 
 
 def augmentation(
-    inputs: Sequence[Kind], settings: OptimisationSettings, seed: int, stage: str
+    inputs: Sequence[Kind], spec: ModelSpec, settings: OptimisationSettings, seed: int, stage: str
 ) -> Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]:
     """What `train` does to batches: as the settings say, and by the seed, the stage and the step alone."""
 
     def change(images: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         random = torch.Generator(images.device).manual_seed(integer_seed(seed, f"{stage} change", step))
-        return augment(images, targets, inputs, settings.augment, random)
+        return augment(images, targets, inputs, settings.augment, random, spec.is_isotropic)
 
     return change
 
@@ -83,10 +82,25 @@ def versions() -> dict[str, str]:
     return {"shallow2deep": VERSION, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def pool_network_stage(
+def pool_network_spec(
     name: str,
-    inputs: tuple[Kind, ...],
     roles: tuple[Output, ...],
+    settings: TrainingSettings,
+    config: EnhancerTrainConfig,
+    source: Source,
+) -> ModelSpec:
+    """A network of one input for the source's images.
+
+    Args:
+        roles: what its outputs tell.
+    """
+    size = source.voxel_size
+    return ModelSpec.of(name, roles, settings.network, config.ndim, source.shape, voxel_size=size)
+
+
+def pool_network_stage(
+    spec: ModelSpec,
+    inputs: tuple[Kind, ...],
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
     source: Source,
@@ -98,20 +112,12 @@ def pool_network_stage(
     Args:
         inputs: what of the pool it sees.
         companion: whether a second one is trained that sees raw, too.
-        roles: what its outputs tell.
     """
-    spec = ModelSpec.of(
-        name,
-        roles,
-        settings.network,
-        config.ndim,
-        in_channels=len(inputs),
-        voxel_size=source.voxel_size,
-    )
-    require_whole_steps(f"{name}.patch", settings.patch, spec)
+    require_whole_steps(f"{spec.kind}.patch", settings.patch, spec)
     deciding = {
         "seed": config.seed,
         "voxel_size": source.voxel_size,
+        "strides": spec.strides,
         "leave_out": sorted(config.leave_out),
         **settings.deciding(),
     }
@@ -121,7 +127,7 @@ def pool_network_stage(
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
     work = partial(train_networks, networks, settings, config, source.spec.to_dict())
-    return Stage(name, deciding, after(probabilities), work, metadata)
+    return Stage(spec.kind, deciding, after(probabilities), work, metadata)
 
 
 def train_networks(
@@ -166,7 +172,7 @@ def train_on_pool(
     )
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(LOSSES[settings.loss])
-    change = augmentation(inputs, settings, config.seed, spec.kind)
+    change = augmentation(inputs, spec, settings, config.seed, spec.kind)
     result = train(network, samples, unchanged, settings, folder, spec.outputs, objective, job, change)
     record = {
         "classes": list(config.classes),

@@ -16,8 +16,9 @@ from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, SegmentorSettings
 
 _CREATED = "zarr.json"  # the first piece of work
+_CHUNK = {2: 256, 3: 64}  # side, pixels
 Targets = Callable[[Plane, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""From a plane and its raw to targets `(K, y, x)` and their weight `(y, x)`."""
+"""From a plane and its raw to targets `(K, *spatial)` and their weight `(*spatial)`."""
 
 
 def pool_settings(config: AdaptConfig, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def fill_pool(
         pixels = moments.standardised(raw).reshape(-1, *shape)
         layers = np.concatenate([pixels, labels, weight[None], drawn[None]]).astype(np.float32)
         layers = _padded(layers, patch)
-        chunks = (len(layers), *(min(n, 256) for n in layers.shape[1:]))
+        side = _CHUNK[len(shape)]
+        chunks = (len(layers), *(min(n, side) for n in layers.shape[1:]))
         with room_for(place, layers.nbytes):
             pool.create_array(name, data=layers, chunks=chunks, compressors=None, overwrite=True)
             sync(place / name)

@@ -216,11 +216,12 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
         differing = disagreement(list(compared.values()))
         found.places += _places(plane, compared, differing, found.classes)
         for name, p in at.items():
-            found.areas[name] += np.count_nonzero(p > 0.5, axis=(1, 2))
+            found.areas[name] += np.count_nonzero(p > 0.5, axis=tuple(range(1, p.ndim)))
         found.spreads.append(round(float(np.std(list(at.values()), axis=0).mean()), 6))
         found.plane_dice.append(_count_dice(found, at, plane))
-        if worst is None or differing.mean() > worst[0]:
-            worst = float(differing.mean()), plane.z, differing
+        for z, one in enumerate(differing if differing.ndim == 3 else differing[None], plane.z):
+            if worst is None or one.mean() > worst[0]:
+                worst = float(one.mean()), z, one
     assert worst is not None, "an image without parts"
     _save_picture(disagreement_path(job.folder, image), worst[2])
     found.disagreements.append((worst[0], image.name, worst[1]))
@@ -316,23 +317,25 @@ class _Place:
 def _places(
     plane: Plane, maps: Mapping[str, np.ndarray], differing: np.ndarray, classes: Sequence[str]
 ) -> list[_Place]:
-    """By the maps of all results, `(C - 1, y, x)`, and how far they differ, `(y, x)`."""
+    """By the maps of all results, `(C - 1, *spatial)`, and how far they differ, `(*spatial)`."""
+    flat = (0,) * (differing.ndim - 2)  # volumes are looked at plane by plane
+    around = ndi.generate_binary_structure(2, 1).reshape(*(1 for _ in flat), 3, 3)
     painted = plane.strokes + plane.held_out
     agreed, found = ((end(list(maps.values()), axis=0) > 0.5).any(0) for end in (np.min, np.max))
     objects = ndi.binary_propagation(
         agreed, mask=found
     )  # at least in part found by all: their outlines differ
-    smooth = ndi.gaussian_filter(differing, 4)
-    smooth[ndi.binary_dilation(objects, iterations=_CLEAR)] *= _LESS
-    smooth[ndi.binary_dilation(painted > 0, iterations=_CLEAR, border_value=1)] = 0
+    smooth = ndi.gaussian_filter(differing, (*flat, 4, 4))
+    smooth[ndi.binary_dilation(objects, around, _CLEAR)] *= _LESS
+    smooth[ndi.binary_dilation(painted > 0, around, _CLEAR, border_value=1)] = 0
     peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
-    return [
-        _Place(
-            plane.image.name, plane.z, int(y), int(x), round(float(smooth[y, x]), 4),
-            _seen({name: p[:, y, x] for name, p in maps.items()}, classes),
-        )
-        for y, x in peaks
-    ]  # fmt: skip
+    places = []
+    for peak in map(tuple, peaks):
+        *z, y, x = map(int, peak)
+        value = round(float(smooth[peak]), 4)
+        seen = _seen({name: p[(slice(None), *peak)] for name, p in maps.items()}, classes)
+        places.append(_Place(plane.image.name, z[0] if z else plane.z, y, x, value, seen))
+    return places
 
 
 def _seen(values: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
     """The mean of several forests' enhanced maps under flips, and how far they agree."""
     assert config.segmentor is not None
     confidence, device = config.segmentor.confidence, choose_device(config.enhanced.device)
-    enhancer = applied_enhancers(config, target.enhancers, device)
+    enhancer = applied_enhancers(config, target.enhancers, target.images[0].voxel_size, device)
     outputs, forest_maps = enhancer.outputs(config.classes), _consensus_maps(config, target, job)
 
     def targets(plane: Plane, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
 def _consensus_maps(
     config: AdaptConfig, target: Target, job: Job
 ) -> Callable[[Plane, np.ndarray], Iterator[np.ndarray]]:
-    """From a plane and its raw to its maps `(C, y, x)` by several forests of the same strokes.
+    """From a plane and its raw to its maps `(C, *spatial)` by several forests of the same strokes.
 
     Maps that were made elsewhere are the only ones.
     """

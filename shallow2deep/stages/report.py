@@ -13,7 +13,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
-from shallow2deep.evaluation.pictures import CLASS_COLOURS, OUTLINES, STROKES, marked, save_panel
+from shallow2deep.evaluation.pictures import (
+    CLASS_COLOURS,
+    OUTLINES,
+    STROKES,
+    marked,
+    orthogonal,
+    save_panel,
+)
 from shallow2deep.inputs.models import given_enhancers
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
@@ -45,7 +52,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     names = made(run, candidates)
     with (run / PREDICTION / PLACES).open(newline="") as file:
         places = list(csv.DictReader(file))[:_ROWS]
-    flat = not any(image.stacked for image in target.images)
+    flat = not any(len(image.whole.spatial_shape) == 3 for image in target.images)
     shown = [name for name in COLUMNS if name != "z" or not flat]
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
@@ -55,7 +62,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     )
     most = choice["most_disagreement"]
     worst = next(image for image in target.images if image.name == most["image"])
-    where = f", z {most['z']}" if worst.stacked else ""
+    where = f", z {most['z']}" if worst.whole.ndim == 3 else ""
     there = [
         (n, int(row["y"]), int(row["x"]))
         for n, row in enumerate(places, 1)
@@ -145,15 +152,14 @@ def _chosen_planes(found: Sequence[dict[str, Any]], target: Target) -> list[tupl
 
 
 def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]:
-    """raw | strokes | outlines | forest | enhanced | others | difference of a plane, its middle if large."""
+    """raw | strokes | outlines | forest | enhanced | others | difference of a plane, its middle if large.
+
+    Of a volume three planes at right angles.
+    """
     strokes = plane.strokes + plane.held_out
-
-    def view(image: np.ndarray) -> np.ndarray:
-        y, x = (max(0, (n - _MAX_SIDE) // 2) for n in image.shape[-2:])
-        return image[..., y : y + _MAX_SIDE, x : x + _MAX_SIDE]
-
+    view = partial(_view_of_volume, plane, strokes) if strokes.ndim == 3 else _middle
     raw = plane.raw.read()
-    row = {"raw": view(raw.mean(0) if raw.ndim == 3 else raw)}
+    row = {"raw": view(raw.mean(0) if raw.ndim > strokes.ndim else raw)}
     if view(strokes).any():
         row[STROKES] = view(strokes)
     maps = {name: view(foreground_maps(run / name, plane.image)[plane.z]) for name in (PREDICTION, *names)}
@@ -165,6 +171,32 @@ def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]
         truths = [labels > 0] if classes == 1 else [labels == k for k in range(1, classes + 1)]
         row["labels"] = np.stack(truths).astype(np.float32)
     return row | {"difference": np.ptp([p.max(0) for p in maps.values()], axis=0)}
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    y, x = (max(0, (n - _MAX_SIDE) // 2) for n in image.shape[-2:])
+    return image[..., y : y + _MAX_SIDE, x : x + _MAX_SIDE]
+
+
+def _view_of_volume(plane: Plane, strokes: np.ndarray, volume: np.ndarray) -> np.ndarray:
+    """Three planes, through strokes or through the middle; their middle if large."""
+    z, *place = _place_to_see(strokes)
+    starts = [
+        max(0, min(p - _MAX_SIDE // 2, n - _MAX_SIDE)) for p, n in zip(place, strokes.shape[1:], strict=True)
+    ]
+    window = tuple(slice(start, start + _MAX_SIDE) for start in starts)
+    size = plane.image.voxel_size or (1.0, 1.0, 1.0)
+    depth = min(_MAX_SIDE, max(1, round(len(strokes) * size[0] / size[-1])))
+    y, x = (p - start for p, start in zip(place, starts, strict=True))
+    return orthogonal(volume[(..., slice(None), *window)], (z, y, x), depth)
+
+
+def _place_to_see(strokes: np.ndarray) -> list[int]:
+    """The stroke's voxel nearest to the middle of all strokes; without strokes, the middle of the volume."""
+    places = np.argwhere(strokes)
+    if not len(places):
+        return [n // 2 for n in strokes.shape]
+    return [int(n) for n in places[((places - places.mean(0)) ** 2).sum(1).argmin()]]
 
 
 def _losses(folder: Path) -> list[tuple[int, float]]:

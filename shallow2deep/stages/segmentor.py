@@ -51,11 +51,18 @@ def network_stage(
         of_foreground(config.classes[1:]),
         settings.network,
         config.ndim,
+        target.shape,
         in_channels=target.spec.channels,
         voxel_size=target.images[0].voxel_size,
     )
     require_whole_steps("segmentor.patch", settings.patch, spec)
-    deciding = {"seed": config.seed, "classes": config.classes, "variant": variant, **settings.deciding()}
+    deciding = {
+        "seed": config.seed,
+        "classes": config.classes,
+        "variant": variant,
+        "strides": spec.strides,
+        **settings.deciding(),
+    }
     inputs = after(pool)
     start = Path(settings.weights) if variant and settings.weights else None
     if start is not None:
@@ -86,7 +93,7 @@ def train_segmentor(
     count = settings.steps * settings.batch
     samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
     kinds: list[Kind] = ["raw" for _ in range(channels)]
-    change = augmentation(kinds, settings, config.seed, name)
+    change = augmentation(kinds, spec, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
     seed = integer_seed(config.seed, f"{name} noise")
     objective = FromPseudoLabels(network, settings, variant or "plain", seed)

@@ -12,7 +12,7 @@ from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig
-from shallow2deep.stages.network_training import pool_network_stage
+from shallow2deep.stages.network_training import pool_network_spec, pool_network_stage
 from shallow2deep.stages.segmentor import predict_all
 
 
@@ -23,7 +23,8 @@ def source_net_stage(config: EnhancerTrainConfig, source: Source, probabilities:
     if len(config.classes) > 2:
         raise SettingsError("source_net is for one foreground class; leave it out for more classes")
     roles = (Output(config.classes[1]),)
-    return pool_network_stage(SOURCE_NET, ("raw",), roles, config.source_net, config, source, probabilities)
+    spec = pool_network_spec(SOURCE_NET, roles, config.source_net, config, source)
+    return pool_network_stage(spec, ("raw",), config.source_net, config, source, probabilities)
 
 
 def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, spec: ModelSpec) -> Stage:
@@ -33,8 +34,12 @@ def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, 
         model: the stage that keeps the network, which `spec` describes.
 
     Raises:
-        InputError: a network of other classes or channels.
+        InputError: a network of other axes, classes or channels.
     """
+    if spec.ndim != config.ndim:
+        raise InputError(
+            f"the source net is {spec.ndim}D but ndim is {config.ndim}; leave out compare.source_net"
+        )
     if len(spec.outputs) != len(config.classes) - 1:
         raise InputError(
             f"the source net tells {len(spec.outputs)} class apart from background but there are "

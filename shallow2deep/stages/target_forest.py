@@ -63,6 +63,7 @@ def _save_given_maps(folder: Path, config: AdaptConfig, target: Target) -> None:
 def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
     """A forest of the strokes; with a number, another of the same strokes."""
     raws, strokes = _painted(target)
+    size = target.images[0].voxel_size
     return train_forest(
         raws,
         strokes,
@@ -71,6 +72,7 @@ def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
         classes=config.classes,
         n_jobs=config.jobs,
         engine=config.engine,
+        record={} if size is None else {"voxel_size": list(size)},
         **config.target_forest.model_dump(),
     )
 

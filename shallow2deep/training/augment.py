@@ -1,12 +1,13 @@
 """Changes to training samples that imitate what other forests, strokes and microscopes would give.
 
 Everything works on batches `(n, channels, *spatial)` of two or three spatial dimensions, on any device; each
-sample is changed in its own way. Turns, deformation, blur and the grain of noise are in the plane of the last
-two axes: planes of a volume are treated alike.
+sample is changed in its own way. Deformation, blur and the grain of noise are in the plane of the last two
+axes: planes of a volume are treated alike. So are turns, unless voxels are cubes.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Literal
 
 import torch
@@ -26,7 +27,12 @@ _GRAINS = (1, 2, 4, 8)  # of noise, pixels
 
 
 def augment(
-    inputs: Tensor, targets: Tensor, kinds: Sequence[Kind], settings: AugmentSettings, random: Generator
+    inputs: Tensor,
+    targets: Tensor,
+    kinds: Sequence[Kind],
+    settings: AugmentSettings,
+    random: Generator,
+    cubes: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """A changed copy of each sample of a batch.
 
@@ -35,11 +41,12 @@ def augment(
         targets: `(n, K, *spatial)`; moved as the inputs are, by their nearest pixels.
         kinds: of the C channels; maps stay in 0..1.
         random: on the inputs' device; decides on everything.
+        cubes: whether all axes are alike, so that samples may be turned in any plane.
 
     Returns:
         The same shapes and dtypes.
     """
-    inputs, targets = change_geometry(inputs, targets, settings, random)
+    inputs, targets = change_geometry(inputs, targets, settings, random, cubes)
     draw = _Draws(inputs, random)
     channels = [c[:, None] for c in inputs.unbind(1)]
     raws = [c for c, kind in zip(channels, kinds, strict=True) if kind == "raw"]
@@ -86,7 +93,7 @@ class _Draws:
 
 
 def change_geometry(
-    inputs: Tensor, targets: Tensor, settings: AugmentSettings, random: Generator
+    inputs: Tensor, targets: Tensor, settings: AugmentSettings, random: Generator, cubes: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Flips and quarter turns for each sample; for some a smooth deformation with rotation and zoom.
 
@@ -97,9 +104,10 @@ def change_geometry(
     for axis in range(2, inputs.ndim):
         flipped = draw.chosen(0.5) > 0
         inputs, targets = (torch.where(flipped, x.flip(axis), x) for x in (inputs, targets))
-    if size[0] == size[1]:
-        turned = draw.chosen(0.5) > 0
-        inputs, targets = (torch.where(turned, torch.rot90(x, 1, (-2, -1)), x) for x in (inputs, targets))
+    for plane in combinations(range(2, inputs.ndim), 2) if cubes else [(inputs.ndim - 2, inputs.ndim - 1)]:
+        if inputs.shape[plane[0]] == inputs.shape[plane[1]]:
+            turned = draw.chosen(0.5) > 0
+            inputs, targets = (torch.where(turned, torch.rot90(x, 1, plane), x) for x in (inputs, targets))
     deformed = draw.chosen(settings.elastic) > 0
     if not bool(deformed.any()):
         return inputs, targets

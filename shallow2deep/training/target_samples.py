@@ -18,8 +18,8 @@ class _TargetPool:
     """What both kinds of samples are cut from.
 
     Attributes:
-        pool: a zarr group with an array `(C + K + 2, y, x)` for each image: C channels of standardised raw, K
-            targets, their weight, strokes.
+        pool: a zarr group with an array `(C + K + 2, *spatial)` for each image: C channels of standardised
+            raw, K targets, their weight, strokes.
         size: of a sample, pixels.
         channels: C.
     """
@@ -50,7 +50,7 @@ class TargetSamples(_TargetPool):
 
     @cached_property
     def _strokes(self) -> np.ndarray:
-        """Image, y and x of every pixel under a stroke."""
+        """Image and position of every pixel under a stroke."""
         found = [np.argwhere(array[-1] > 0) for array in self._arrays]
         return np.concatenate([np.insert(places, 0, n, axis=1) for n, places in enumerate(found)])
 

@@ -1,0 +1,42 @@
+"""What stands for settings that are not given where images are volumes.
+
+Patches are not here: they follow from the shape of the voxels, see `inputs.shapes`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shallow2deep.settings.base import Settings
+
+_NETWORK = {"network": {"features": 16, "depth": 3, "stem": 1}, "batch": 2}
+IN_3D: dict[str, Any] = {
+    "forests": {"strokes": {"view": 128}},
+    "probabilities": {"patches": 48, "validation_patches": 8},
+    "enhancer": _NETWORK,
+    "source_net": _NETWORK,
+    "segmentor": _NETWORK,
+    "enhanced": {"block": (96, 96, 96), "scales": (0.7, 1.0, 1.4)},
+}
+_OPTIONAL = ("source_net", "segmentor")
+
+
+def with_defaults_in_3d(model: type[Settings], values: Any) -> Any:
+    """The values for `model`, with what they lack if their ndim is 3."""
+    if not isinstance(values, Mapping) or values.get("ndim") != 3:
+        return values
+    known = {name: default for name, default in IN_3D.items() if name in model.model_fields}
+    wanted = {n: default for n, default in known.items() if n not in _OPTIONAL or values.get(n) is not None}
+    return _filled(values, wanted)
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(values)
+    for name, default in defaults.items():
+        given = out.get(name, {})
+        if isinstance(given, Settings):
+            given = given.model_dump(exclude_unset=True)
+        if not isinstance(default, Mapping):
+            out.setdefault(name, default)
+        elif isinstance(given, Mapping):  # what else stands there is refused when the settings are checked
+            out[name] = _filled(given, default)
+    return out
