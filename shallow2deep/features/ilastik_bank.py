@@ -15,12 +15,14 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import kernels
 from shallow2deep.features.bank import register
 from shallow2deep.features.fastfilters_bank import fill_with_fastfilters
+from shallow2deep.features.fastfilters_float32 import fill_as_fastfilters
 from shallow2deep.features.kernel_taps import half_kernel
 from shallow2deep.features.spec import FILTERS, PRESMOOTHING_WINDOW, WINDOW, FeatureSpec, Filter, Part
 from shallow2deep.features.vigra_bank import fill_as_vigra
 from shallow2deep.io.memory import require_memory
 
 _Fill = Callable[[np.ndarray, Part, np.ndarray], None]
+_FillRegion = Callable[[np.ndarray, Part, Window, np.ndarray], None]
 _COLUMN = {
     "GaussianSmoothing": kernels.SMOOTHING,
     "LaplacianOfGaussian": kernels.LAPLACE,
@@ -68,7 +70,8 @@ def compute_features(
         raw: `(*spatial)`, or `(C, *spatial)` where the spec has several channels; any real number type.
         spec: what to compute; its `ndim` is the number of spatial axes.
         engine: "numba", our own; or "fastfilters", that package, where it is installed. Of specs whose
-            library is vigra there is one engine alone, our own, on one thread.
+            library is vigra there is one engine alone, our own, on one thread; in 3D our own works on one
+            thread for "fastfilters float32", too.
         threads: computed at the same time; the result is the same for any number.
         out: float32, C-contiguous: memory to compute in, as new one costs as much as the filters;
             `spec.n_features` values a pixel, with `inner` of those up to `MARGIN` around it, too.
@@ -91,13 +94,9 @@ def compute_features(
         slice(max(s.start - MARGIN, 0), min(s.stop + MARGIN, n)) for s, n in zip(inner, shape, strict=True)
     )
     place = _memory(spec, region, out)
-    fill = (
-        partial(_fill, threads=threads) if engine == "numba" else partial(_fill_whole, fill_with_fastfilters)
-    )
-    if spec.library == "vigra":
-        fill = partial(_fill_whole, fill_as_vigra)
     for number, image in enumerate(channels):
         for part in spec.parts(number):
+            fill = _filler(spec.library, part, engine, threads)
             if not part.in_2d:
                 fill(image, part, region, place)
                 continue
@@ -107,6 +106,16 @@ def compute_features(
                 place[part.places, z] = buffer
     local = (slice(i.start - r.start, i.stop - r.start) for i, r in zip(inner, region, strict=True))
     return place[(slice(None), *local)]
+
+
+def _filler(library: str, part: Part, engine: str, threads: int) -> _FillRegion:
+    if library == "vigra":
+        return partial(_fill_whole, fill_as_vigra)
+    if engine == "fastfilters":
+        return partial(_fill_whole, fill_with_fastfilters)
+    if library == "fastfilters float32" and part.ndim == 3:
+        return fill_as_fastfilters
+    return partial(_fill, threads=threads)
 
 
 def _memory(spec: FeatureSpec, region: Window, out: np.ndarray | None) -> np.ndarray:

@@ -16,7 +16,7 @@ FILTERS = (
     "StructureTensorEigenvalues",
     "HessianOfGaussianEigenvalues",
 )
-LIBRARIES = ("fastfilters", "vigra")
+LIBRARIES = ("fastfilters", "fastfilters float32", "vigra")
 DEFAULT_SCALES = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 PRESMOOTHING_WINDOW = 3.5
 WINDOW = 2.0
@@ -128,7 +128,8 @@ class FeatureSpec:
         eigenvalue_order: of the features of one filter.
         border: how the image goes on beyond its edge.
         channels: of raw; each filter gives the features of all its channels, one after the other.
-        library: of which the results are met: "fastfilters", or "vigra", which ilastik used up to 1.2.
+        library: of which the results are met: "fastfilters", with exact eigenvalues; "fastfilters float32",
+            with its own rounding in 3D; or "vigra", which ilastik used up to 1.2.
     """
 
     filters: tuple[Filter, ...]
@@ -201,7 +202,8 @@ class FeatureSpec:
             ndim: of the data, 2 or 3.
             depth: planes of a volume; in thin ones ilastik lets filters work plane by plane by itself.
             channels: of raw.
-            library: see `FeatureSpec`.
+            library: see `FeatureSpec`; "fastfilters float32" is taken for eigenvalues in 3D alone, as else the
+                two are alike.
 
         Raises:
             InputError: nothing chosen, or what is no filter of ilastik's.
@@ -216,6 +218,8 @@ class FeatureSpec:
             Filter.ilastik(name, scale, flat(name, scale, wanted), library)
             for name, scale, wanted in selection
         )
+        if library == "fastfilters float32" and all(one.size(ndim) < 3 for one in filters):
+            library = "fastfilters"
         return cls(filters, ndim, channels=channels, library=library)
 
     def _check(self) -> None:
@@ -236,7 +240,7 @@ class FeatureSpec:
             raise InputError(f"features by the conventions {known} cannot be computed; only ilastik's can")
         if self.library not in LIBRARIES:
             raise InputError(
-                f'features as of "{self.library}" were asked for; there are {" and ".join(LIBRARIES)}'
+                f'features as of "{self.library}" were asked for; there are {", ".join(LIBRARIES)}'
             )
         for one in self.filters:
             if (

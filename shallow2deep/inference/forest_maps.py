@@ -58,7 +58,7 @@ class ForestPredictor:
     @property
     def on_processor(self) -> bool:
         """Whether the compiled kernels do the work."""
-        return self.device in ("cpu", "mps") or self.forest.spec.library == "vigra"
+        return self.device in ("cpu", "mps") or self.forest.spec.library != "fastfilters"
 
     def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
         """See `Predictor`."""

@@ -110,8 +110,8 @@ class Project:
 
     @property
     def filter_library(self) -> str:
-        """By which ilastik of that version computes features."""
-        return "vigra" if self.old else "fastfilters"
+        """By which, and how, ilastik of that version computes features: see `FeatureSpec`."""
+        return "vigra" if self.old else "fastfilters float32"
 
     def label_counts(self, lane: Lane) -> Counter[int]:
         """Painted pixels of each label.

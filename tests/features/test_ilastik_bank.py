@@ -75,7 +75,7 @@ def test_parts_and_threads_change_no_bit(shape: tuple[int, ...]) -> None:
 @given(
     st.sampled_from([(40, 50), (1, 60), (14, 20, 17), (3, 1, 30)]),
     st.booleans(),
-    st.sampled_from(["fastfilters", "vigra"]),
+    st.sampled_from(["fastfilters", "fastfilters float32", "vigra"]),
     st.data(),
 )
 def test_a_window_is_cut_out_of_all(

@@ -81,3 +81,11 @@ def test_whole_way_on_a_device(device: str, library: str) -> None:
     if library == "vigra":
         assert not off.any()
     assert off.mean() < 1e-3  # a rounding may turn a decision at a threshold
+
+
+def test_the_rounding_of_fastfilters_stays_on_the_processor() -> None:
+    rng = np.random.default_rng(0)
+    raw, strokes = rng.random((12, 20, 20), np.float32), rng.integers(0, 3, (12, 20, 20))
+    spec = FeatureSpec.of_selection([(FILTERS[-1], 1.6, False)], 3, library="fastfilters float32")
+    forest = train_forest(raw, strokes, spec, n_trees=2)
+    assert ForestPredictor(forest, GPU).on_processor
