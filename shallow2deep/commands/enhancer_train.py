@@ -1,5 +1,6 @@
 """`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.inputs.results import ENHANCER
@@ -48,5 +49,5 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
     run, config = Path(run), anchored(fitted(config))
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
-    execute(run, "enhancer-train", config, source_stages(config, known), known)
+    execute(run, "enhancer-train", config, partial(source_stages, known=known), known)
     return run / ENHANCER

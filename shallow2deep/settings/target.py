@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from shallow2deep.settings.base import FLAG, Classes, Engine, Jobs, Settings
+from shallow2deep.settings.changes import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
@@ -47,6 +48,9 @@ class AdaptConfig(Settings):
     package: PackageSettings = PackageSettings()
     engine: Engine = "numba"
     jobs: Jobs = -1
+    changes: tuple[Change, ...] = Field(
+        (), description="settings of a training from a step on, as s2d set has recorded them"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
