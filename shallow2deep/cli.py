@@ -3,15 +3,21 @@
 import inspect
 import json
 import logging
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from shallow2deep.errors import Shallow2DeepError
+
+if TYPE_CHECKING:
+    from shallow2deep.runs.detached import Started
 
 # torch, numba and pydantic are imported by the commands that need them, so that --help is quick
 
@@ -265,7 +271,14 @@ def evaluate(
         typer.echo(f"written: {out}", err=json_)
 
 
-_STYLES = {"finished": "green", "at work": "cyan", "interrupted": "yellow", "stale": "yellow", "to do": "dim"}
+_STYLES = {
+    "finished": "green",
+    "at work": "cyan",
+    "paused": "yellow",
+    "interrupted": "yellow",
+    "stale": "yellow",
+    "to do": "dim",
+}
 
 
 def print_rows(rows: Sequence[Sequence[str]]) -> None:
@@ -399,16 +412,161 @@ def status(
     from shallow2deep.commands.status import status as run_status
 
     found = run_status(run, trust)
+    now = found.standing
     if json_:
-        stages = {name: vars(state) for name, state in found.stages.items()}
-        print_json({"command": found.command, "at_work": found.at_work, "stages": stages, "last": found.last})
+        print_json(
+            {
+                "command": found.command,
+                "state": found.word,
+                "at_work": found.at_work,
+                "worker": now.worker.model_dump() if now.worker else None,
+                "asked": now.asked,
+                "why": now.why,
+                "stages": {name: vars(state) for name, state in found.stages.items()},
+                "changes": [change.model_dump(exclude_none=True) for change in found.changes],
+                "last": found.last,
+            }
+        )
         return
-    typer.echo(f"{run}: {found.command}{', at work now' if found.at_work else ''}")
+    typer.echo(f"{run}: {found.command}, {now if found.word == now.word else found.word}")
     print_rows([[f"  {name}", state.word, state.reason] for name, state in found.stages.items()])
+    for change in found.changes:
+        typer.echo(f"  {change}")
     if found.last and found.last["kind"] == "progress":
-        last = found.last
-        left = f", about {last['left_s'] / 60:.0f} min left" if "left_s" in last else ""
-        typer.echo(f"  {last['what']}: {last['done']} of {last['total']}{left}")
+        from shallow2deep.commands.watch import progress_line
+
+        typer.echo(f"  {progress_line(found.last)}")
+
+
+class _Detached(TyperCommand):
+    """Reads arguments as the command itself does, and hands them to a process of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> None:
+        from shallow2deep.runs.detached import start
+
+        print_started(start(str(self.name), ctx.meta["arguments"], ctx.params["run"]))
+
+
+start_app = typer.Typer(
+    no_args_is_help=True, help="Begin a run in a process of its own, which goes on without this terminal."
+)
+app.add_typer(start_app, name="start")
+start_app.command("enhancer-train", cls=_Detached)(enhancer_train)
+start_app.command("adapt", cls=_Detached)(adapt)
+
+
+def print_started(started: "Started") -> None:
+    """Where a run that was begun goes on, and how to follow it."""
+    if started.pid is None:
+        typer.echo(f"{started.run}: finished, so there was nothing to do; what was said: {started.console}")
+        return
+    print_rows(
+        [
+            ["run:", str(started.run)],
+            ["process:", str(started.pid)],
+            ["log:", str(started.console)],
+            ["to follow it:", f"s2d watch {shlex.quote(str(started.run))}"],
+        ]
+    )
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="seconds to wait for it")]
+
+
+@app.command()
+def watch(run: RunFolder, wait: Wait = 30) -> None:
+    """Show what a run does until it ends; Ctrl-C leaves it alone. Exit code 1 or 4 if it was stopped."""
+    from shallow2deep.commands.watch import watch as run_watch
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        found = run_watch(run, wait)
+    except KeyboardInterrupt:
+        typer.echo(f"\nnot watched any more; the run goes on: s2d watch {shlex.quote(str(run))}")
+        return
+    if found.word not in ("finished", "paused"):
+        raise typer.Exit(4 if found.word == "aborted" else 1)
+
+
+@app.command()
+def pause(run: RunFolder, wait: Wait = 30) -> None:
+    """Let a run save a checkpoint and wait, at its next safe point."""
+    from shallow2deep.runs.steering import pause as run_pause
+
+    typer.echo(f"{run}: {run_pause(run, wait)}")
+
+
+@app.command()
+def resume(run: RunFolder, trust: Trust = False, wait: Wait = 30) -> None:
+    """Let a run go on that is paused, or was stopped in whatever way: then in a process of its own."""
+    from shallow2deep.runs.detached import Started
+    from shallow2deep.runs.steering import resume as run_resume
+
+    found = run_resume(run, trust, wait)
+    if isinstance(found, Started):
+        print_started(found)
+    else:
+        typer.echo(f"{run}: {found}")
+
+
+@app.command()
+def abort(
+    run: RunFolder,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="also remove what stages have made that are not finished")
+    ] = False,
+    wait: Wait = 60,
+) -> None:
+    """Let a run end at its next safe point; `s2d resume` goes on from its last checkpoint."""
+    from shallow2deep.runs.steering import abort as run_abort
+
+    typer.echo(f"{run}: {run_abort(run, discard, wait)}")
+
+
+@app.command("set")
+def set_settings(
+    run: RunFolder,
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=VALUE…", help="learning_rate, steps, batch, patience, validate_every; or STAGE.NAME"
+        ),
+    ],
+    wait: Wait = 30,
+) -> None:
+    """Change settings of a training at its next safe point; the change is recorded in the run."""
+    from shallow2deep.commands.change import change
+
+    made = change(run, settings, wait)
+    typer.echo(f"{run}: {made or 'asked for; it is made when that training comes to its next safe point'}")
+
+
+@app.command()
+def clean(
+    run: RunFolder, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False
+) -> None:
+    """Remove what a run has made, and nothing else."""
+    from shallow2deep.errors import InputError
+    from shallow2deep.runs.cleaning import clean as run_clean
+    from shallow2deep.runs.cleaning import contents
+
+    found = contents(run)
+    for path in found.made:
+        typer.echo(path)
+    typer.echo(f"{len(found.made)} files and folders that the run has made, {found.size / 1e6:.1f} MB")
+    for path in found.others:
+        typer.echo(f"{path}: not of the run; it stays")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("nothing was removed, as nobody can be asked here; give --yes")
+        typer.confirm("Remove them?", abort=True)
+    run_clean(run)
+    typer.echo("removed")
 
 
 @app.command()

@@ -59,6 +59,14 @@ class Interrupted(Shallow2DeepError):
         self.exit_code = exit_code
 
 
+class NotStartedError(Shallow2DeepError):
+    """A process that was to work on a run ended before it began; it says what the command would have said."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Aborted(Shallow2DeepError):
     """The work was given up on request."""
 

@@ -1,6 +1,7 @@
 """`s2d adapt`: target_forest -> enhanced (-> pseudo_labels -> segmentor) -> prediction -> report."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.inputs.ilastik import with_project
@@ -131,5 +132,5 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     log.info("painted: %s", target.painted(config.classes))
     if config.ndim == 3:
         log.info("volumes: %s", target.way(config))
-    execute(run, "adapt", config, target_stages(config, target, run, known), known)
+    execute(run, "adapt", config, partial(target_stages, target=target, run=run, known=known), known)
     return run / PREDICTION

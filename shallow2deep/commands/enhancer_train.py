@@ -1,6 +1,7 @@
 """`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.inputs.models import ENHANCER
@@ -56,8 +57,7 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
     source = open_sources(config, known)
-    stages = _stages(config, source)
     if config.ndim == 3:
         log.info("volumes: %s", way_in_words(source.shape, source.spec, enhancer_spec(config, source)))
-    execute(run, "enhancer-train", config, stages, known)
+    execute(run, "enhancer-train", config, partial(_stages, source=source), known)
     return run / ENHANCER

@@ -9,10 +9,12 @@ from shallow2deep.commands.enhancer_train import source_stages
 from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.io.known import Known
+from shallow2deep.runs.changes import made, with_made
 from shallow2deep.runs.engine import Stage, State, chain_fault, stale_stage, state_of
-from shallow2deep.runs.events import Event, last_event
-from shallow2deep.runs.folder import command_of, is_at_work, known_of
-from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, read_yaml, validated
+from shallow2deep.runs.events import Event
+from shallow2deep.runs.folder import command_of, known_of
+from shallow2deep.runs.standing import Standing, standing
+from shallow2deep.settings import AdaptConfig, Change, EnhancerTrainConfig, read_yaml, validated
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,32 @@ class RunStatus:
     """A run's command and the state of each of its stages, in order.
 
     Attributes:
-        at_work: whether a process works on it now.
-        last: what that process told last.
+        standing: what it does, or how it has ended.
+        changes: of settings, made by hand.
     """
 
     command: str
     stages: dict[str, State]
-    at_work: bool = False
-    last: Event | None = None
+    standing: Standing
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """That of its standing; "stale" where it was finished, and the same command would do more."""
+        done = all(state.word == "finished" for state in self.stages.values())
+        if self.standing.worker is not None or done == (self.standing.word == "finished"):
+            return self.standing.word
+        return "finished" if done else "stale"
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a process works on it now."""
+        return self.standing.worker is not None
+
+    @property
+    def last(self) -> Event | None:
+        """What that process told last."""
+        return self.standing.last if self.at_work else None
 
 
 def status(run: str | Path, trust: bool = False) -> RunStatus:
@@ -42,10 +62,11 @@ def status(run: str | Path, trust: bool = False) -> RunStatus:
     run = Path(run)
     known = known_of(run)
     states = {stage.name: state_of(run, stage, known) for stage in stages_of(run, known, trust)}
-    busy = is_at_work(run)
-    if busy:
-        states = {n: State("at work") if s.word == "interrupted" else s for n, s in states.items()}
-    return RunStatus(command_of(run) or "", states, busy, last_event(run) if busy else None)
+    found = standing(run)
+    if found.worker is not None:
+        word = "at work" if found.word == "running" else found.word
+        states = {n: State(word) if s.word == "interrupted" else s for n, s in states.items()}
+    return RunStatus(command_of(run) or "", states, found, made(run))
 
 
 def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
@@ -58,9 +79,9 @@ def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
     if command is None:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     if command == "adapt":
-        config = with_project(validated(AdaptConfig, read_yaml(path), str(path)))
+        config = with_made(with_project(validated(AdaptConfig, read_yaml(path), str(path))), run)
         return target_stages(config, opened(config, run, known, trust), run, known)
-    return source_stages(validated(EnhancerTrainConfig, read_yaml(path), str(path)), known)
+    return source_stages(with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run), known)
 
 
 def require_current(run: Path, names: Sequence[str], known: Known, trust: bool = False) -> None:

@@ -93,9 +93,7 @@ def _half_kernel(sigma: float, order: int, window: float) -> np.ndarray:
     return (kernel / moment).astype(np.float32)
 
 
-def _along(
-    image: np.ndarray, sigma: float, order: int, window: float, axis: int, fused: bool
-) -> np.ndarray:
+def _along(image: np.ndarray, sigma: float, order: int, window: float, axis: int, fused: bool) -> np.ndarray:
     """Convolved along an axis, float32."""
     half = _half_kernel(sigma, order, window)
     reach, step = len(half) - 1, math.prod(image.shape[axis + 1 :])

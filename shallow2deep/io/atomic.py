@@ -110,8 +110,13 @@ def sweep(folder: Path, alone: bool = False) -> None:
             _remove(path)
 
 
+def is_partial(path: Path) -> bool:
+    """Whether it has the name of something that is not whole yet, or was put aside meanwhile."""
+    return any(one.fullmatch(path.name) for one in (_PARTIAL, _OLD, _ZARRS_PARTIAL))
+
+
 @cache
-def _host() -> str:
+def this_host() -> str:
     """This computer, or this container of it: where a process is known by its number."""
     space = Path("/proc/self/ns/pid")
     number = space.stat().st_ino if space.exists() else 0
@@ -119,29 +124,32 @@ def _host() -> str:
 
 
 def _me() -> str:
-    return f"{_host()}-{os.getpid()}"
+    return f"{this_host()}-{os.getpid()}"
 
 
 def _is_dead(path: Path, host: str | None, process: str | None) -> bool:
     """Whether nobody is left to finish what a temporary path holds."""
     if host is None or process is None:
         return False  # perhaps none of ours
-    if host != _host():
+    if host != this_host():
         newest = max((p.stat().st_mtime for p in (path, *path.rglob("*"))), default=0.0)
         return time.time() - newest > _ABANDONED
     return int(process) == os.getpid() or not psutil.pid_exists(int(process))
 
 
 @contextmanager
-def one_writer(folder: Path, name: str = "") -> Iterator[None]:
+def one_writer(folder: Path, name: str = "", wait_s: float = 0) -> Iterator[None]:
     """Keeps other processes from writing into a folder, or with a `name` only what bears it, meanwhile.
+
+    Args:
+        wait_s: how long to wait for another one.
 
     Raises:
         RunBusyError: another one does so now.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f".{name}.lock" if name else ".lock")
-    lock = FileLock(path, blocking=False)
+    lock = FileLock(path, timeout=wait_s)
     try:
         lock.acquire()
     except Timeout:

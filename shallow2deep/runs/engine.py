@@ -24,6 +24,7 @@ from shallow2deep.errors import DamagedFileError, InputError, NoRoomError
 from shallow2deep.io import atomic
 from shallow2deep.io.atomic import atomic_path, read_json, sweep, write_json
 from shallow2deep.io.known import Known
+from shallow2deep.runs.changes import drop
 from shallow2deep.runs.control import Control
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.events import Events
@@ -35,6 +36,7 @@ RESULTS = 3  # version of the stages' results; raised when the same settings and
 MANIFEST, BEGUN, METADATA, MINUTES = "manifest.json", "begun.json", "metadata.json", "minutes.json"
 _FINGERPRINT = re.compile("[0-9a-f]{40}")
 SCRATCH = ("checkpoints", "tensorboard", "unfinished")
+_NOTED = Path("unfinished", "artifacts.txt")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Stage:
         work: fills the job's folder; may find there what an interrupted run of the same key has left.
         metadata: JSON-able; what is said of the result, such as its name and the terms of the data.
         shown: artifacts of which the run's folder itself gets a copy, for people.
+        changes: JSON-able; of the settings, made by hand while the work went on. What was begun goes on with
+            others: the work looks which of its checkpoints fit.
     """
 
     name: str
@@ -56,16 +60,29 @@ class Stage:
     work: Callable[[Job], None]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     shown: Sequence[str] = ()
+    changes: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def begun(self) -> dict[str, Any]:
+        """What the work is at its beginning, before any changes by hand, and the key of that."""
+        plain = json.loads(json.dumps({"settings": self.settings, "inputs": self.inputs}))
+        found = {"stage": self.name, "version": RESULTS, **plain}
+        return found | {"key": _key_of(found)}
 
     @property
     def identity(self) -> dict[str, Any]:
-        plain = json.loads(json.dumps({"settings": self.settings, "inputs": self.inputs}))
-        return {"stage": self.name, "version": RESULTS, **plain}
+        found = {name: value for name, value in self.begun.items() if name != "key"}
+        if self.changes:
+            found["settings"] = found["settings"] | {"changes": [dict(change) for change in self.changes]}
+        return found
 
     @property
     def key(self) -> str:
-        text = json.dumps(self.identity, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _key_of(self.identity)
+
+
+def _key_of(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def after(*stages: Stage) -> dict[str, str]:
@@ -101,9 +118,9 @@ def state_of(run: Path, stage: Stage, known: Known | None = None) -> State:
         begun = _read_mapping(folder / BEGUN)
         if not begun:
             return State("stale", f"{stage.name}/{BEGUN} is damaged")
-        if begun.get("key") == stage.key:
+        if begun.get("key") == stage.begun["key"]:
             return State("interrupted", "goes on from where it stopped")
-        return State("stale", explain(begun, stage.identity))
+        return State("stale", explain(begun, stage.begun))
     return State("to do")
 
 
@@ -124,9 +141,26 @@ def manifest_of(folder: Path) -> dict[str, Any]:
         isinstance(values.get("key"), str)
         and isinstance(values.get("settings"), dict)
         and all(isinstance(d, dict) and all(isinstance(v, str) for v in d.values()) for d in digests)
-        and all(Path(name).name == name and "\0" not in name for name in values["outputs"])  # of this folder
+        and all(map(is_name, values["outputs"]))
     )
     return values if whole else {}
+
+
+def is_name(name: str) -> bool:
+    """Whether it can be that of a file in a folder, and nothing else."""
+    return Path(name).name == name and name not in ("", "..") and "\0" not in name
+
+
+def begun_of(folder: Path) -> dict[str, Any]:
+    """What a stage at work says of itself; empty if there is none."""
+    return _read_mapping(folder / BEGUN) if (folder / BEGUN).is_file() else {}
+
+
+def noted_artifacts(folder: Path) -> set[str]:
+    """The names of the files that a stage has made and noted, while it is not finished."""
+    path = folder / _NOTED
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {line.rpartition(" ")[0] for line in lines}
 
 
 def minutes_of(run: Path) -> dict[str, dict[str, float]]:
@@ -239,6 +273,7 @@ def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Eve
             job = Job(run / stage.name, control, events)
             events.emit(stage.name, "begun")
             _run_stage(job, stage, state.word != "interrupted", known)
+            drop(run, stage.name)  # asked for too late
             events.emit(stage.name, "done")
         _tell_metadata(run / stage.name, stage.metadata)
         _show(run, stage, known)
@@ -252,9 +287,8 @@ def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
         shutil.rmtree(aside)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder, alone=True)
-    identity = stage.identity | {"key": stage.key}
-    write_json(folder / BEGUN, identity)
-    with _noting_minutes(folder, stage.name, fresh), _noting_artifacts(folder):
+    write_json(folder / BEGUN, stage.begun)
+    with _noting_minutes(job, fresh), _noting_artifacts(folder):
         stage.work(job)
     if changed := known.changed():
         shutil.rmtree(folder)  # what it holds may be of either content
@@ -266,6 +300,7 @@ def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
     sweep(folder, alone=True)
     own = {BEGUN, MANIFEST, METADATA, *SCRATCH}
     outputs = {path.name: known.sha256(path) for path in sorted(folder.iterdir()) if path.name not in own}
+    identity = stage.identity | {"key": stage.key}
     write_json(folder / MANIFEST, identity | {"outputs": outputs})
     _tidy(folder)
     log.info("%s: done", stage.name)
@@ -285,9 +320,9 @@ def _tidy(folder: Path) -> None:
 @contextmanager
 def _noting_artifacts(folder: Path) -> Iterator[None]:
     """Notes checksums of files as they are made, and removes those that have changed in an interruption."""
-    done = DoneLog(folder / "unfinished" / "artifacts.txt", lambda name: atomic.sha256(folder / name))
+    done = DoneLog(folder / _NOTED, lambda name: atomic.sha256(folder / name))
     for name in done.damaged:
-        if Path(name).name == name:
+        if is_name(name):
             (folder / name).unlink(missing_ok=True)
 
     def note(path: Path) -> None:
@@ -317,16 +352,18 @@ def _show(run: Path, stage: Stage, known: Known) -> None:
 
 
 @contextmanager
-def _noting_minutes(folder: Path, stage: str, fresh: bool) -> Iterator[None]:
+def _noting_minutes(job: Job, fresh: bool) -> Iterator[None]:
     """Adds what a stage takes to the run's minutes.json, for reports; also of a call that is interrupted."""
-    known = minutes_of(folder.parent)
+    stage, held = job.folder.name, job.control.held_s
+    known = minutes_of(job.run)
     before = {} if fresh else known.get(stage, {})
     wall, cpu = time.monotonic(), sum(os.times()[:4])
     try:
         yield
     finally:
-        took = {"wall": (time.monotonic() - wall) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
+        paused = job.control.held_s - held
+        took = {"wall": (time.monotonic() - wall - paused) / 60, "cpu": (sum(os.times()[:4]) - cpu) / 60}
         total = {name: round(before.get(name, 0) + value, 3) for name, value in took.items()}
         with suppress(NoRoomError):  # the stage's own results matter more
-            write_json(folder.parent / MINUTES, known | {stage: total})
+            write_json(job.run / MINUTES, known | {stage: total})
         log.info("%s: %.1f min (%.1f min of CPU)", stage, took["wall"], took["cpu"])

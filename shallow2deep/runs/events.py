@@ -1,9 +1,10 @@
 """What happens in a run, as it happens: JSON lines in `events.jsonl`, written by one process, read by any.
 
 A line is one write, so that a reader meets whole lines, and at the end perhaps the beginning of one, which it
-leaves for later. Fields: `time` (seconds since 1970), `stage`, `kind` ("begun", "progress", "done",
-"picture", "stopped"), and with progress `what`, `done`, `total`, `left_s` (seconds, once they can be told)
-and numbers such as `loss` and `score`.
+leaves for later. Fields: `time` (seconds since 1970), `stage`, `kind`, and more by kind. Of a stage:
+"begun", "progress" (`what`, `done`, `total`, `left_s` in seconds, once that can be told, and numbers such as
+`loss` and `best`), "picture" (`what`, `path`), "changed" (a `Change`), "refused" (`why`), "done". Of the run,
+with an empty stage: "started", "paused", "resumed", "stopped" (`why`), "finished".
 """
 
 import errno
@@ -41,6 +42,8 @@ class Events:
 
     def emit(self, stage: str, kind: str, **values: Any) -> None:
         """Tells the readers, and appends a line."""
+        if kind == "resumed":  # a pause tells nothing of how long the rest takes
+            self._started = ("", "", 0, 0.0)
         self._tell({"time": round(time.time(), 3), "stage": stage, "kind": kind, **values}, to_file=True)
 
     def progress(self, stage: str, what: str, done: int, total: int, **values: float) -> None:
@@ -98,21 +101,32 @@ def read_events(path: Path, start: int = 0) -> Iterator[tuple[int, Event]]:
 
 def _is_event(values: Any) -> bool:
     """Whether a line holds what its readers count on."""
-    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+    if not isinstance(values, dict):
         return False
+    words = [values.get(name) for name in ("kind", "stage")]
+    if not all(isinstance(word, str) for word in words):
+        return False
+    if values["kind"] == "picture":
+        return isinstance(values.get("what"), str) and isinstance(values.get("path"), str)
     numbers = [values.get(name) for name in ("done", "total")] + [values.get("left_s", 0)]
     told = isinstance(values.get("what"), str) and all(type(n) in (int, float) for n in numbers)
     return told or values["kind"] != "progress"
 
 
+def latest(run: Path) -> tuple[int, list[Event]]:
+    """The newest events of a run, and the position behind them."""
+    path = run / FILE
+    end = start = max(0, path.stat().st_size - _MAX_TAIL) if path.is_file() else 0
+    found = []
+    for end, event in read_events(path, start):  # noqa: B007
+        found.append(event)
+    return end, found
+
+
 def last_event(run: Path) -> Event | None:
     """The newest event of a run."""
-    path = run / FILE
-    start = max(0, path.stat().st_size - _MAX_TAIL) if path.is_file() else 0
-    found = None
-    for _, event in read_events(path, start):
-        found = event
-    return found
+    _, events = latest(run)
+    return events[-1] if events else None
 
 
 class BarReader:

@@ -1,22 +1,25 @@
 """Run folders: the settings, a log, events, and a folder for each stage."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from shallow2deep.errors import InputError, NoRoomError, Shallow2DeepError
+from shallow2deep.errors import InputError, NoRoomError, RunBusyError, Shallow2DeepError
 from shallow2deep.io.atomic import one_writer, read_json, write_json, write_text
 from shallow2deep.io.known import Known
 from shallow2deep.runs import control as requests
+from shallow2deep.runs.changes import C, Changed, with_made
 from shallow2deep.runs.control import Control
 from shallow2deep.runs.engine import Stage, run_stages
 from shallow2deep.runs.events import BarReader, Events
-from shallow2deep.settings import Settings, dump_yaml
+from shallow2deep.runs.worker import FILE as WORKER
+from shallow2deep.runs.worker import at_work, named_worker, worker_at
+from shallow2deep.settings import dump_yaml
 
 log = logging.getLogger("shallow2deep")
+CONSOLE = "console.txt"  # what a process without a terminal says
 
 
 def known_of(run: Path) -> Known:
@@ -24,10 +27,32 @@ def known_of(run: Path) -> Known:
     return Known(run / "known.json")
 
 
-def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage], known: Known) -> None:
+def require_free(run: Path, command: str) -> None:
+    """Whether a command can work in a folder.
+
+    Raises:
+        InputError: it holds something else than a run of this command.
+        RunBusyError: another process works on it.
+    """
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run} is a file; give a folder for the run")
+    if run.is_dir() and _has_content(run) and command_of(run) != command:
+        raise InputError(f"{run} holds other things than a run of {command}; choose a new folder")
+    if worker := worker_at(run):
+        hint = "" if worker.is_here() else "; if that was killed, try again in two minutes"
+        raise RunBusyError(
+            f"{run}: another process works on it now ({worker}{hint}); wait for that, or give another place"
+        )
+
+
+def execute(
+    run: Path, command: str, config: C, stages_of: Callable[[C], Sequence[Stage]], known: Known
+) -> None:
     """Writes the settings into the run folder and brings its stages to their end.
 
     Args:
+        stages_of: the stages that settings ask for, with all data opened and checked; called again when
+            settings were changed by hand.
         known: what was found out about the inputs when they were opened.
 
     Raises:
@@ -36,42 +61,47 @@ def execute(run: Path, command: str, config: Settings, stages: Sequence[Stage], 
         Interrupted: a stop was asked for; the same call goes on from there.
         Aborted: it was asked to give up.
     """
-    if run.exists() and not run.is_dir():
-        raise InputError(f"{run} is a file; give a folder for the run")
-    if run.is_dir() and _has_content(run) and command_of(run) != command:
-        raise InputError(f"{run} holds other things than a run of {command}; choose a new folder")
-    control = Control(run)
-    with one_writer(run), _log_file(run), control.catching_signals():
-        requests.withdraw(run)  # of an earlier call
-        write_json(run / "run.json", {"command": command})
-        write_text(run / "settings.yaml", dump_yaml(config))
+    require_free(run, command)
+    config = with_made(config, run)
+    stages = stages_of(config)
+    with one_writer(run), _log_file(run):
+        _tell_left_behind(run)
         events = Events(run, [BarReader()])
-        try:
-            run_stages(run, stages, control, events, known)
-        except Shallow2DeepError as error:
-            with suppress(NoRoomError):  # what came first is what is told
-                events.emit("", "stopped", why=str(error))
-            raise
-        finally:
-            with suppress(NoRoomError):  # all is found out again
-                known.save()
+        control = Control(run, partial(events.emit, ""))
+        with control.catching_signals(), at_work(run):
+            requests.withdraw(run, "stop", "abort")  # of an earlier call; what is paused stays so
+            write_json(run / "run.json", {"command": command})
+            events.emit("", "started")
+            try:
+                while True:
+                    write_text(run / "settings.yaml", dump_yaml(config))
+                    try:
+                        run_stages(run, stages, control, events, known)
+                        break
+                    except Changed:
+                        config = with_made(config, run)
+                        stages = stages_of(config)
+                requests.withdraw(run)
+                events.emit("", "finished")
+            except Shallow2DeepError as error:
+                with suppress(NoRoomError):  # what came first is what is told
+                    events.emit("", "stopped", why=str(error))
+                raise
+            finally:
+                with suppress(NoRoomError):  # all is found out again
+                    known.save()
 
 
-def is_at_work(run: Path) -> bool:
-    """Whether a process works on a run now."""
-    lock = FileLock(run / ".lock", blocking=False)
-    try:
-        if (run / ".lock").exists():
-            lock.acquire()
-            lock.release()
-    except Timeout:
-        return True
-    return False
+def _tell_left_behind(run: Path) -> None:
+    """Says whom the folder names that does not work on it."""
+    if worker := named_worker(run):
+        log.info("%s was the last to work on this run; %s", worker, worker.why_not(run))
 
 
 def _has_content(run: Path) -> bool:
     """Whether a folder holds more than a run that was killed at its very start leaves."""
-    return any(path.name != "log.txt" and not path.name.startswith(".") for path in run.iterdir())
+    begun = ("log.txt", CONSOLE, WORKER)
+    return any(path.name not in begun and not path.name.startswith(".") for path in run.iterdir())
 
 
 def command_of(run: Path) -> str | None:

@@ -1,10 +1,16 @@
 """What a stage's work gets."""
 
+import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from shallow2deep.runs.control import Control
+from shallow2deep.runs import changes
+from shallow2deep.runs.changes import Changed
+from shallow2deep.runs.control import Control, Seldom
 from shallow2deep.runs.events import Events
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,37 @@ class Job:
     def picture(self, what: str, path: Path) -> None:
         self.events.emit(self.folder.name, "picture", what=what, path=str(path))
 
+    @cached_property
+    def _waiting(self) -> Seldom[set[str]]:
+        return Seldom(lambda: changes.waiting(self.run))
+
     def asks(self) -> bool:
-        return self.control.asked() is not None
+        return self.control.asked() is not None or self.folder.name in self._waiting()
+
+    def steer(self, network: str, step: int) -> None:
+        """Makes the changes that are asked for of this stage's training, if there are any.
+
+        Args:
+            network: the one that is trained, as in a `Change`.
+            step: how many steps were made; a checkpoint holds them.
+
+        Raises:
+            Changed: the work goes on with other settings.
+        """
+        if self.folder.name not in changes.waiting(self.run):
+            return
+        try:
+            change = changes.make(self.run, self.folder.name, network, step)
+        except ValueError as error:
+            why = str(error).partition("Value error, ")[2].partition(" [")[0] or str(error)
+            log.warning("%s: not changed: %s", self.folder.name, why)
+            self.events.emit(self.folder.name, "refused", why=why)
+            return
+        log.info("%s", change)
+        self.events.emit(
+            self.folder.name, "changed", **change.model_dump(exclude_none=True, exclude={"stage"})
+        )
+        raise Changed
 
     def check(self) -> None:
         """See `Control.check`."""

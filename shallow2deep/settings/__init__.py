@@ -1,6 +1,7 @@
 """The settings: frozen models that refuse unknown keys; one file for each subject."""
 
 from shallow2deep.settings.base import Settings, validated
+from shallow2deep.settings.changes import CHANGEABLE, Change
 from shallow2deep.settings.data import ImageTable, RawData, SourceData, TargetData
 from shallow2deep.settings.features_forests import (
     FeatureSettings,
@@ -28,9 +29,11 @@ from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
 __all__ = [
     "ADAPT",
+    "CHANGEABLE",
     "AdaptConfig",
     "AugmentSettings",
     "AuthorSettings",
+    "Change",
     "CitationSettings",
     "CompareSettings",
     "ConfidenceSettings",

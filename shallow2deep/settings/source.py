@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from shallow2deep.settings.base import Classes, Engine, Jobs, Settings, different
+from shallow2deep.settings.changes import Change
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
@@ -36,6 +37,9 @@ class EnhancerTrainConfig(Settings):
     package: PackageSettings = PackageSettings()
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
+    changes: tuple[Change, ...] = Field(
+        (), description="settings of a training from a step on, as s2d set has recorded them"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from shallow2deep.settings.base import FLAG, FLAGS, Classes, Engine, Jobs, Settings, one_or_by_class
+from shallow2deep.settings.changes import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
@@ -52,6 +53,9 @@ class AdaptConfig(Settings):
     package: PackageSettings = PackageSettings()
     engine: Engine = "numba"
     jobs: Jobs = -1
+    changes: tuple[Change, ...] = Field(
+        (), description="settings of a training from a step on, as s2d set has recorded them"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +19,19 @@ from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.seeding import integer_seed
-from shallow2deep.settings import EnhancerTrainConfig, OptimisationSettings, TrainingSettings
+from shallow2deep.settings import (
+    AdaptConfig,
+    Change,
+    EnhancerTrainConfig,
+    OptimisationSettings,
+    TrainingSettings,
+)
 from shallow2deep.stages.forests import views
 from shallow2deep.training.augment import Kind, augment
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
+from shallow2deep.training.segments import samples_used
 from shallow2deep.version import VERSION
 
 
@@ -127,7 +133,18 @@ def pool_network_stage(
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
     work = partial(train_networks, networks, settings, config, source.spec.to_dict())
-    return Stage(spec.kind, deciding, after(probabilities), work, metadata)
+    changes = recorded_changes(config, spec.kind)
+    return Stage(spec.kind, deciding, after(probabilities), work, metadata, changes=changes)
+
+
+def changes_of(config: EnhancerTrainConfig | AdaptConfig, stage: str, network: str = ".") -> list[Change]:
+    """The changes by hand in one network's training."""
+    return [change for change in config.changes if (change.stage, change.network) == (stage, network)]
+
+
+def recorded_changes(config: EnhancerTrainConfig | AdaptConfig, stage: str) -> list[dict[str, Any]]:
+    """All changes by hand in a stage, for its record."""
+    return [c.model_dump(exclude_none=True, exclude={"stage"}) for c in config.changes if c.stage == stage]
 
 
 def train_networks(
@@ -141,7 +158,7 @@ def train_networks(
     for place, (spec, inputs) in networks.items():
         folder = job.folder / place
         folder.mkdir(exist_ok=True)
-        train_on_pool(spec, inputs, settings, config, features, folder, job)
+        train_on_pool(spec, inputs, settings, config, features, place, job)
         if place != ".":
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # they are no artifact
 
@@ -152,10 +169,11 @@ def train_on_pool(
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
     features: dict[str, Any],
-    folder: Path,
+    place: str,
     job: Job,
 ) -> None:
-    """Trains and saves the network of `spec`."""
+    """Trains and saves the network of `spec`, in a part of the stage's folder."""
+    folder, changes = job.folder / place, changes_of(config, job.folder.name, place)
     network = built(spec, config.seed, spec.kind)
     pool = job.run / "probabilities" / "pool.zarr"
     training, validation = (_used_patches(config, part) for part in ("training", "validation"))
@@ -166,14 +184,17 @@ def train_on_pool(
         inputs,
         training,
         settings.patch,
-        settings.steps * settings.batch,
+        samples_used(settings, changes),
         config.seed,
         spec.kind,
     )
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(LOSSES[settings.loss])
     change = augmentation(inputs, spec, settings, config.seed, spec.kind)
-    result = train(network, samples, unchanged, settings, folder, spec.outputs, objective, job, change)
+    steer = partial(job.steer, place)
+    result = train(
+        network, samples, unchanged, settings, folder, spec.outputs, objective, job, change, changes, steer
+    )
     record = {
         "classes": list(config.classes),
         "features": features,

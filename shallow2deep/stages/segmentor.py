@@ -22,15 +22,24 @@ from shallow2deep.runs.job import Job
 from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import (
     AdaptConfig,
+    Change,
     OptimisationSettings,
     SegmentorSettings,
     TrainingSettings,
     Variant,
 )
-from shallow2deep.stages.network_training import augmentation, built, require_whole_steps, versions
+from shallow2deep.stages.network_training import (
+    augmentation,
+    built,
+    changes_of,
+    recorded_changes,
+    require_whole_steps,
+    versions,
+)
 from shallow2deep.training.augment import Kind
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
+from shallow2deep.training.segments import samples_used
 from shallow2deep.training.target_samples import TargetSamples, TargetValidation
 
 
@@ -69,7 +78,8 @@ def network_stage(
         _check_start(start, spec)
         inputs["weights"] = known.sha256(start / "weights.safetensors")
     work = partial(train_segmentor, spec, config, target, pool.name, variant, start)
-    return Stage(name, deciding, inputs, work, _taught_by(target) if variant else {})
+    metadata = _taught_by(target) if variant else {}
+    return Stage(name, deciding, inputs, work, metadata, changes=recorded_changes(config, name))
 
 
 def train_segmentor(
@@ -90,16 +100,30 @@ def train_segmentor(
     if start is not None:
         network.load_state_dict(load_model(start)[0].state_dict())
     place, channels = job.run / pool / "pool.zarr", spec.in_channels
-    count = settings.steps * settings.batch
+    shared = settings.model_dump(include=set(OptimisationSettings.model_fields))
+    training = TrainingSettings(**shared, validate_every=settings.steps)
+    changes = [_validating_last(change) for change in changes_of(config, name)]
+    count = samples_used(training, changes)
     samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
     kinds: list[Kind] = ["raw" for _ in range(channels)]
     change = augmentation(kinds, spec, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
     seed = integer_seed(config.seed, f"{name} noise")
     objective = FromPseudoLabels(network, settings, variant or "plain", seed)
-    shared = settings.model_dump(include=set(OptimisationSettings.model_fields))
-    training = TrainingSettings(**shared, validate_every=settings.steps)
-    result = train(network, samples, validation, training, job.folder, spec.outputs, objective, job, change)
+    steer = partial(job.steer, ".")
+    result = train(
+        network,
+        samples,
+        validation,
+        training,
+        job.folder,
+        spec.outputs,
+        objective,
+        job,
+        change,
+        changes,
+        steer,
+    )
     record = {
         "features": target.spec.to_dict(),
         "raw": target.intensities.to_dict(),
@@ -110,6 +134,11 @@ def train_segmentor(
     trained = spec.with_record(record).normalised_by(moments.mean, moments.deviation)
     save_model(job.folder, network, trained)
     predict_all(job, *load_model(job.folder), target, choose_device(settings.device))
+
+
+def _validating_last(change: Change) -> Change:
+    """Other steps, with the one validation at their end."""
+    return change.model_copy(update={"validate_every": change.steps}) if change.steps else change
 
 
 def _taught_by(target: Target) -> dict[str, Any]:

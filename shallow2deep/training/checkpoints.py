@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
         old.unlink()
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that is as it was written, on the CPU, or None. Runs no code from it."""
+def load_checkpoint(
+    folder: Path, misfit: Callable[[dict[str, Any]], str] = lambda state: ""
+) -> dict[str, Any] | None:
+    """The newest checkpoint that is as it was written, on the CPU, or None. Runs no code from it.
+
+    Args:
+        misfit: why a state cannot be gone on from, if so.
+    """
     for path in reversed(_found(folder)):
         try:
             content = path.read_bytes()
@@ -42,6 +49,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             if hashlib.sha256(archive).hexdigest().encode() != digest:
                 raise ValueError("its checksum differs")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if why := misfit(state):
+                log.warning("checkpoint %s %s: going back to the one before", path, why)
+                continue
             return state
         except MemoryError:
             raise

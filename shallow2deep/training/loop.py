@@ -19,15 +19,16 @@ from shallow2deep.io.atomic import write_bytes
 from shallow2deep.networks.devices import choose_device, use_bfloat16
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar, Watch
-from shallow2deep.settings import TrainingSettings
+from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.curves import Curves
 from shallow2deep.training.objectives import Objective
+from shallow2deep.training.segments import Segment, segment_at, segments
 
 log = logging.getLogger(__name__)
 
 Sample = tuple[Tensor, Tensor]
-Change = Callable[[Tensor, Tensor, int], Sample]
+BatchChange = Callable[[Tensor, Tensor, int], Sample]
 """Of a batch, inputs and targets; depends on them and the step alone."""
 
 
@@ -48,20 +49,28 @@ def train(
     outputs: Sequence[Output],
     objective: Objective,
     watch: Watch | None = None,
-    change: Change | None = None,
+    change: BatchChange | None = None,
+    changes: Sequence[Change] = (),
+    steer: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
     Args:
-        training: at least `steps * batch` samples; sample i is used at step i // batch.
+        training: at least `samples_used(settings, changes)` samples; without changes, sample i is used at
+            step i // batch.
         validation: scored every `validate_every` steps, on its targets' first channels.
         objective: what is minimised.
         folder: gets `checkpoints/` and `tensorboard/`; a checkpoint found there is gone on from.
         watch: told after each step, and asked; a checkpoint is written before the work pauses or ends.
         change: what is done to each batch of training samples: on a CPU where samples are prepared, else on
             the network's device.
+        changes: of the settings, by hand, each from a step on.
+        steer: called with the number of steps made when `watch` asks; may end the work, to go on from its
+            checkpoint with more changes.
+
     Returns:
-        `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs) and the `history` of scores.
+        `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs), the `history` of scores, and
+        the `changes` that there were.
 
     Raises:
         NotFiniteError: loss or weights became NaN or infinite; the last good checkpoint stays.
@@ -73,7 +82,7 @@ def train(
     bfloat16 = use_bfloat16(settings.precision, device)
     layout = torch.channels_last_3d if len(settings.patch) == 3 else torch.channels_last
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
-    state = _TrainingState(network, settings, objective)
+    state = _TrainingState(network, settings, objective, changes)
     state.restore(folder / "checkpoints")
 
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -83,10 +92,11 @@ def train(
 
     waited, started = 0.0, time.monotonic()
     with (
-        _batches(training, settings, state.step, change if device.type == "cpu" else None) as batches,
+        _batches(training, state.parts, state.step, change if device.type == "cpu" else None) as batches,
         Curves(folder / "tensorboard", state.step) as curves,
     ):
-        while state.step < settings.steps and not state.is_exhausted():
+        while state.goes_on():
+            settings = state.settings
             asked = time.monotonic()
             inputs, targets = next(batches)
             waited += time.monotonic() - asked
@@ -118,6 +128,7 @@ def train(
             if save:
                 state.save(folder / "checkpoints")
             if stop:
+                steer(state.step)
                 watch.check()
     elapsed = max(time.monotonic() - started, 1e-9)
     log.info(
@@ -129,7 +140,12 @@ def train(
         "best_step": state.best_step,
         "best_score": round(state.best_score, 6),
         "history": state.history,
+        **({"changes": _plain(changes)} if changes else {}),
     }
+
+
+def _plain(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    return [{"step": change.step, **change.values} for change in changes]
 
 
 def _is_finite(network: nn.Module) -> bool:
@@ -148,8 +164,15 @@ _PARTS = ("network", "optimizer", "scheduler", "objective")
 class _TrainingState:
     """Everything that a checkpoint holds."""
 
-    def __init__(self, network: nn.Module, settings: TrainingSettings, objective: Objective):
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: TrainingSettings,
+        objective: Objective,
+        changes: Sequence[Change],
+    ):
         self.network, self.settings, self.objective = network, settings, objective
+        self._changes, self.parts = changes, segments(settings, changes)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -163,6 +186,30 @@ class _TrainingState:
             self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimizer, mode="max", factor=0.2, patience=3
             )
+
+    def goes_on(self) -> bool:
+        """Whether there is a step to make, under the settings that hold for it."""
+        if self.step >= self.parts[-1].end:
+            return False
+        self._enter(segment_at(self.parts, self.step))
+        return not self._is_exhausted()
+
+    def _enter(self, part: Segment) -> None:
+        """Takes over the settings of a part; a state from inside it has its rate already."""
+        self.settings = part.settings
+        begins, rate = self.step == part.start, self.settings.learning_rate
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.LambdaLR):
+            factor = _cosine(self.settings.steps)
+            self.scheduler.lr_lambdas = [factor]
+            if begins and {"learning_rate", "steps"} & part.changed.keys():
+                self.scheduler.base_lrs = [rate]
+                self._set_rate(rate * factor(self.step))
+        elif begins and "learning_rate" in part.changed:
+            self._set_rate(rate)
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     @property
     def best(self) -> dict[str, float]:
@@ -194,7 +241,7 @@ class _TrainingState:
             self.best_step, self.best_score = self.step, score
             self.best_weights = {n: t.detach().cpu().clone() for n, t in self.network.state_dict().items()}
 
-    def is_exhausted(self) -> bool:
+    def _is_exhausted(self) -> bool:
         """Whether `patience` validations have gone by without a better score."""
         since = sum(step > self.best_step for step, _ in self.history)
         return since >= self.settings.patience
@@ -202,12 +249,21 @@ class _TrainingState:
     def save(self, folder: Path) -> None:
         state = {part: getattr(self, part).state_dict() for part in _PARTS}
         own = ("step", "best_step", "best_score", "history", "best_weights")
-        save_checkpoint(folder, self.step, state | {name: getattr(self, name) for name in own})
+        made = {"changes": self._changes_before(self.step)}
+        save_checkpoint(folder, self.step, state | made | {name: getattr(self, name) for name in own})
+
+    def _changes_before(self, step: int) -> list[dict[str, Any]]:
+        return _plain([change for change in self._changes if change.step < step])
+
+    def _misfit(self, state: dict[str, Any]) -> str:
+        same = state.get("changes", []) == self._changes_before(state["step"])
+        return "" if same else "comes from other changes by hand"
 
     def restore(self, folder: Path) -> None:
-        state = load_checkpoint(folder)
+        state = load_checkpoint(folder, self._misfit)
         if state is None:
             return
+        state.pop("changes", None)
         for part in _PARTS:
             getattr(self, part).load_state_dict(state.pop(part))
         vars(self).update(state)
@@ -229,11 +285,11 @@ def _cosine(steps: int) -> Callable[[int], float]:
 class _Batches(Dataset[Sample]):
     """The samples of each step, stacked and changed, for torch's loader."""
 
-    def __init__(self, samples: Samples, size: int, change: Change | None):
-        self.samples, self.size, self.change = samples, size, change
+    def __init__(self, samples: Samples, parts: Sequence[Segment], change: BatchChange | None):
+        self.samples, self.parts, self.change = samples, parts, change
 
     def __getitem__(self, step: int) -> Sample:
-        found = [self.samples[step * self.size + n] for n in range(self.size)]
+        found = [self.samples[index] for index in segment_at(self.parts, step).samples(step)]
         inputs, targets = (torch.stack(part) for part in zip(*found, strict=True))
         return self.change(inputs, targets, step) if self.change else (inputs, targets)
 
@@ -245,18 +301,19 @@ def _leave_interrupts_to_the_main_process(worker: int) -> None:
 
 @contextmanager
 def _batches(
-    samples: Samples, settings: TrainingSettings, step: int, change: Change | None
+    samples: Samples, parts: Sequence[Segment], step: int, change: BatchChange | None
 ) -> Iterator[Iterator[Sample]]:
     """The batches from a step on; however the block ends, the processes that prepare them end, too.
 
     Raises:
         LostWorkerError: one of them was killed.
     """
+    settings = parts[0].settings
     batches = iter(
         DataLoader(
-            _Batches(samples, settings.batch, change),
+            _Batches(samples, parts, change),
             batch_size=None,
-            sampler=range(step, settings.steps),
+            sampler=range(step, parts[-1].end),
             num_workers=settings.workers,
             prefetch_factor=4 if settings.workers else None,
             worker_init_fn=_leave_interrupts_to_the_main_process,
