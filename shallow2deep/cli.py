@@ -120,11 +120,13 @@ def enhancer_train(
     set_: Set = None,
 ) -> None:
     """Train an enhancer on labelled source data: forests -> probabilities -> enhancer."""
-    from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated, with_overrides
-    from shallow2deep.settings.source import with_source_net as with_net
+    from shallow2deep.settings import EnhancerTrainConfig, Level, levels_of, resolved, together
+    from shallow2deep.settings.source import of_source_net
 
-    values = with_overrides(read_yaml(config), set_ or ())
-    settings = validated(EnhancerTrainConfig, with_net(values) if with_source_net else values, str(config))
+    levels = levels_of("enhancer-train", config, set_ or ())
+    if with_source_net:
+        levels.append(Level("command line", of_source_net(together(levels)[0])))
+    settings = resolved(EnhancerTrainConfig, levels)
     require_named(*settings.sources)
     from shallow2deep.commands.enhancer_train import enhancer_train as train
 
@@ -147,11 +149,9 @@ def adapt(
     **flags: Any,
 ) -> None:
     """Adapt to new data with strokes: target forest -> enhanced (-> segmentor) -> prediction."""
-    from shallow2deep.settings import AdaptConfig, read_yaml, validated, with_flags, with_overrides
+    from shallow2deep.settings import AdaptConfig, levels_of, resolved
 
-    values = with_flags(read_yaml(config) if config else {}, flags)
-    values = with_overrides(values, set_ or ())
-    settings = validated(AdaptConfig, values, str(config or "the command line"))
+    settings = resolved(AdaptConfig, levels_of("adapt", config, set_ or (), flags))
     require_named(settings.target)
     from shallow2deep.commands.adapt import adapt as run_adapt
     from shallow2deep.commands.compare import with_baselines
@@ -569,12 +569,51 @@ def clean(
     typer.echo("removed")
 
 
+config_app = typer.Typer(no_args_is_help=True, help="Say what is set, and what can be.")
+app.add_typer(config_app, name="config")
+Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt or enhancer-train")]
+
+
+@config_app.command("show")
+def config_show(
+    command: Configured,
+    config: Annotated[Path | None, typer.Argument(help="settings in YAML")] = None,
+    json_: Json = False,
+    set_: Set = None,
+) -> None:
+    """Print each setting and where it comes from: default, user's file, config file, command line."""
+    from shallow2deep.commands.config import check, shown
+    from shallow2deep.settings import levels_of
+
+    levels = levels_of(command, config, set_ or ())
+    found = shown(command, levels)
+    if json_:
+        print_json([vars(one) for one in found])
+    else:
+        print_rows([[one.setting, one.origin, one.text] for one in found])
+    check(command, levels)
+
+
+@config_app.command("schema")
+def config_schema(command: Configured) -> None:
+    """Print the JSON schema of a command's settings, for editors."""
+    from shallow2deep.commands.config import schema
+
+    print_json(schema(command))
+
+
 @app.command()
-def init(path: Annotated[Path, typer.Argument(help="file to write")] = Path("enhancer.yaml")) -> None:
-    """Write a commented configuration of enhancer-train for your own data."""
+def init(
+    path: Annotated[Path | None, typer.Argument(help="file to write; enhancer.yaml or adapt.yaml")] = None,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train or adapt")
+    ] = "enhancer-train",
+) -> None:
+    """Write a commented file of settings for your own data."""
     from shallow2deep.commands.init import write_template
 
-    typer.echo(f"written: {write_template(path)}; edit it, then: s2d enhancer-train {path} --run RUN")
+    written = write_template(path, for_)
+    typer.echo(f"written: {written}; edit it, then: s2d {for_} {written} --run RUN")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -20,6 +21,16 @@ _no_clock = {
 settings.register_profile("search", **_no_clock)
 settings.register_profile("repeatable", derandomize=True, **_no_clock)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have a file of settings for all runs."""
+    empty = tmp_path_factory.mktemp("settings") / "none.yaml"
+    empty.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S2D_CONFIG", str(empty))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from shallow2deep.settings.features_forests import (
     StrokeSettings,
     TreeSettings,
 )
-from shallow2deep.settings.flags import ADAPT, Flag, with_flags
+from shallow2deep.settings.flags import ADAPT, Flag, sections_in, with_flags
+from shallow2deep.settings.levels import CONFIGS, Level, leaves, levels_of, model_of, resolved, together
 from shallow2deep.settings.networks import (
     AugmentSettings,
     ConfidenceSettings,
@@ -23,13 +24,23 @@ from shallow2deep.settings.networks import (
     Variant,
 )
 from shallow2deep.settings.package import AuthorSettings, CitationSettings, PackageSettings
-from shallow2deep.settings.reading import absolute_names, anchored, dump_yaml, read_yaml, with_overrides
+from shallow2deep.settings.reading import (
+    absolute_names,
+    anchored,
+    dump_yaml,
+    flow_yaml,
+    merged,
+    parsed,
+    read_yaml,
+    with_overrides,
+)
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
 __all__ = [
     "ADAPT",
     "CHANGEABLE",
+    "CONFIGS",
     "AdaptConfig",
     "AugmentSettings",
     "AuthorSettings",
@@ -44,6 +55,7 @@ __all__ = [
     "Flag",
     "ForestsSettings",
     "ImageTable",
+    "Level",
     "NetworkSettings",
     "OptimisationSettings",
     "PackageSettings",
@@ -60,7 +72,16 @@ __all__ = [
     "absolute_names",
     "anchored",
     "dump_yaml",
+    "flow_yaml",
+    "leaves",
+    "levels_of",
+    "merged",
+    "model_of",
+    "parsed",
     "read_yaml",
+    "resolved",
+    "sections_in",
+    "together",
     "validated",
     "with_flags",
     "with_overrides",

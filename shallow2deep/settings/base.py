@@ -2,11 +2,19 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.fields import FieldInfo
 
 from shallow2deep.errors import SettingsError
@@ -88,8 +96,11 @@ def _what_came(value: object) -> str:
 
 
 C = TypeVar("C", bound=Settings)
-Names = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1)]
-NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(several)]
+_one_or_several = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
+Names = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1), _one_or_several]
+NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(several), _one_or_several]
 Range = Annotated[tuple[int, int], AfterValidator(rising)]
 NameOrNumber = Annotated[str | int, BeforeValidator(number_if_digits)]
 Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(different)]
@@ -117,8 +128,13 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [m for a in getattr(annotation, "__args__", ()) for m in _models_in(a)]
 
 
-def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
+def validated(
+    model: type[C], values: Mapping[str, Any], origin: str | Callable[[tuple[int | str, ...]], str]
+) -> C:
     """`values` as settings.
+
+    Args:
+        origin: where they come from; or what tells that for the location of a value.
 
     Raises:
         SettingsError: naming each wrong key, what came, and what to do.
@@ -126,9 +142,13 @@ def validated(model: type[C], values: Mapping[str, Any], origin: str) -> C:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = [_problem(model, one) for one in error.errors()]
+        found, told = error.errors(), dict[str, list[str]]()
+        for one in found[:_LISTED]:
+            place = origin if isinstance(origin, str) else origin(one["loc"])
+            told.setdefault(place, []).append(_problem(model, one))
         rest = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        raise SettingsError(f"{origin}: {'; '.join(found[:_LISTED])}{rest}") from None
+        sentences = [f"{place}: {'; '.join(problems)}" for place, problems in told.items()]
+        raise SettingsError("; ".join(sentences) + rest) from None
 
 
 def _problem(model: type[BaseModel], error: Mapping[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
 from shallow2deep.settings.base import Settings, mark_of, one_or_by_class
-from shallow2deep.settings.reading import absolute_names
+from shallow2deep.settings.reading import absolute_names, merged, nested
 from shallow2deep.settings.target import AdaptConfig
 
 
@@ -37,14 +38,15 @@ def flags_of(model: type[Settings], sections: tuple[str, ...] = ()) -> Iterator[
                 field.description or "",
                 mark_of(field, "metavar"),
             )
-        for section in _sections_in(field.annotation):
+        for section in sections_in(field.annotation):
             yield from flags_of(section, (*sections, name))
 
 
-def _sections_in(annotation: Any) -> list[type[Settings]]:
+def sections_in(annotation: Any) -> list[type[Settings]]:
+    """The models of settings in a type."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return [annotation]
-    return [section for part in get_args(annotation) for section in _sections_in(part)]
+    return [section for part in get_args(annotation) for section in sections_in(part)]
 
 
 ADAPT = tuple(flags_of(AdaptConfig))
@@ -52,20 +54,10 @@ ADAPT = tuple(flags_of(AdaptConfig))
 
 def with_flags(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of `adapt` with those flags put in that were given; names of data are relative to here."""
-    values = dict(values)
+    own = []
     for flag in ADAPT:
-        if not given.get(flag.name):
-            continue
         *sections, key = flag.path
-        place: Any = values
-        for section in sections:
-            if not isinstance(place.get(section) or {}, dict):
-                break  # what stands there is refused when the settings are checked
-            place[section] = dict(place.get(section) or {})
-            place = place[section]
-        else:
-            value = given[flag.name]
-            place[key] = absolute_names(
-                one_or_by_class(value) if key == "enhancer" else value, Path.cwd(), key
-            )
-    return values
+        if value := given.get(flag.name):
+            value = one_or_by_class(value) if key == "enhancer" else value
+            own.append(nested(sections, key, absolute_names(value, Path.cwd(), key)))
+    return reduce(merged, own, dict(values))

@@ -1,7 +1,8 @@
 """Settings from YAML files and command lines, and back into YAML."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: cannot be read as settings: {one_line(error)}; give a YAML file"
         ) from None
+    if values is None:  # all lines are comments
+        return {}
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: a mapping of settings was expected, not {type(values).__name__}")
     return absolute_names(values, path.resolve().parent)
@@ -105,34 +108,69 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     return values
 
 
-def with_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Both settings, where `upper` decides; sections are merged key by key, all else is taken as a whole.
+
+    >>> merged({"enhancer": {"steps": 1, "patch": [8, 8]}}, {"enhancer": {"patch": [4, 4]}, "seed": 3})
+    {'enhancer': {'steps': 1, 'patch': [4, 4]}, 'seed': 3}
+    """
+    sections = {
+        key: merged(lower[key], value)
+        for key, value in upper.items()
+        if isinstance(value, Mapping) and isinstance(lower.get(key), Mapping)
+    }
+    return {**lower, **upper, **sections}
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """`values` with each `section.key=value` of `overrides` put in; values are read as YAML.
 
     Raises:
-        SettingsError: an override without `=`, or into something that is no section.
+        SettingsError: an override without `=`, or of what is no YAML.
 
     >>> with_overrides({"enhancer": {"steps": 1}}, ["enhancer.steps=5", "seed=3"])
     {'enhancer': {'steps': 5}, 'seed': 3}
     """
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        if not equals:
-            raise SettingsError(f'"{override}" was given to --set; section.key=value was expected')
-        *sections, key = path.split(".")
-        place = values
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise SettingsError(f'--set {override}: "{section}" is not a section of the settings')
-        try:
-            value = parsed(text)
-        except ValueError as error:
-            raise SettingsError(
-                f"--set {one_line(override)}: the value was not understood ({one_line(error)}); give one "
-                "as in YAML"
-            ) from None
-        place[key] = absolute_names(value, Path.cwd(), key)
-    return values
+    return reduce(merged, map(_override, overrides), dict(values))
+
+
+def _override(override: str) -> dict[str, Any]:
+    """`section.key=value` as settings."""
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise SettingsError(f'"{override}" was given to --set; section.key=value was expected')
+    *sections, key = path.split(".")
+    if len(sections) > _MAX_DEPTH:
+        raise SettingsError(f"--set {one_line(override)}: {_TOO_DEEP}; give section.key=value")
+    try:
+        value = parsed(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"--set {one_line(override)}: the value was not understood ({one_line(error)}); give one "
+            "as in YAML"
+        ) from None
+    return nested(sections, key, absolute_names(value, Path.cwd(), key))
+
+
+def nested(sections: Iterable[str], key: str, value: Any) -> dict[str, Any]:
+    """Settings of a single value.
+
+    >>> nested(["enhancer", "network"], "depth", 3)
+    {'enhancer': {'network': {'depth': 3}}}
+    """
+    settings = {key: value}
+    for section in reversed([*sections]):
+        settings = {section: settings}
+    return settings
+
+
+def flow_yaml(value: Any) -> str:
+    """A plain value as YAML in one line."""
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+        .removesuffix("...\n")
+        .strip()
+    )
 
 
 def dump_yaml(settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """All settings of `s2d enhancer-train`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -87,9 +88,10 @@ class EnhancerTrainConfig(Settings):
         return self
 
 
-def with_source_net(values: dict[str, Any]) -> dict[str, Any]:
-    """The same settings with a source net like the enhancer, unless they have one."""
+def of_source_net(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that add a source net like the enhancer of `values`; none if they have one."""
     enhancer = values.get("enhancer") or {}
-    if values.get("source_net") is not None or not isinstance(enhancer, dict):
-        return values
-    return values | {"source_net": {name: value for name, value in enhancer.items() if name != "boundary"}}
+    if values.get("source_net") is not None or not isinstance(enhancer, Mapping):
+        return {}
+    shared = {name: value for name, value in enhancer.items() if name not in ("boundary", "raw")}
+    return {"source_net": shared}
