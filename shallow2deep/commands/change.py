@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from shallow2deep.errors import InputError, SettingsError
-from shallow2deep.inputs.results import ENHANCED, ENHANCER, FOREST, SOURCE_NET, candidate_names
+from shallow2deep.inputs.models import ENHANCER
+from shallow2deep.inputs.results import ENHANCED, FOREST, SOURCE_NET, candidate_names
 from shallow2deep.runs import changes
 from shallow2deep.runs.engine import MANIFEST
 from shallow2deep.runs.events import FILE as EVENTS
