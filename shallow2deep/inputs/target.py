@@ -12,7 +12,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
 from shallow2deep.inference.forest_maps import learned_by
-from shallow2deep.inference.intensity import Intensities, compare_with_learned
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
@@ -22,6 +22,7 @@ from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
 from shallow2deep.inputs.models import OpenedEnhancer, kept_classes, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.rescaled import in_range
 from shallow2deep.inputs.strokes import Drawn, Strokes, open_strokes
 from shallow2deep.io.ilp import Project, open_project
 from shallow2deep.io.known import Known
@@ -168,6 +169,9 @@ def open_target(
     enhancer = open_enhancer(kept or config.enhancer, trust, known)
     project = None if config.target.ilp is None else open_project(config.target.ilp)
     images, strokes, spec = _open_images(config, project, _features(config, enhancer.spec), known)
+    forest = _open_forest(config, project, spec)
+    if not config.target.probabilities:
+        images = _compared(images, strokes, forest, config.target, known)
     kept_classes(config, enhancer.spec)  # refuses what is not evident
     _compare_pixel_sizes(config, enhancer.spec, images[0])
     # a forest that is there already has learned from all strokes: none are left to judge by
@@ -184,26 +188,32 @@ def open_target(
         )
         for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
     )  # fmt: skip
-    forest = _open_forest(config, project, spec)
-    if not maps:
-        _compare_intensities(planes, forest)
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
     return Target(images, planes, drawn, spec, enhancer, forest, bool(maps))
 
 
-def _compare_intensities(planes: Sequence[Plane], forest: Forest | None) -> None:
-    """Compares images with what the forest has learned on, or is to learn on: the painted ones."""
-    found = [(plane.raw.name, plane.facts.intensities) for plane in planes]
+def _compared(
+    images: list[Image], strokes: Sequence[Strokes], forest: Forest | None, data: TargetData, known: Known
+) -> list[Image]:
+    """The images, compared with what the forest has learned on, or is to learn on: the painted ones.
+
+    Raises:
+        InputError: one is far outside that range, and is not to be rescaled.
+    """
     if forest is not None:
-        if learned := learned_by(forest):
-            compare_with_learned(found, learned, "the forest of the project", "")
-        return
-    painted = [plane.facts.intensities for plane in planes if plane.is_painted]
-    if painted:
-        advice = "; paint on some of them, too, or try --set target_forest.brightness=0.3"
-        compare_with_learned(found, Intensities.together(painted), "the forest of the strokes", "", advice)
+        learned = learned_by(forest)
+        if learned is None:
+            return images
+        return in_range(images, learned, "the forest of the project", data.rescale, known)
+    facts = [one for image in images for one in image.facts]
+    painted = [one.intensities for one, drawn in zip(facts, strokes, strict=True) if drawn.counts]
+    if not painted:
+        return images
+    advice = "; paint on some of them, too, or try --set target_forest.brightness=0.3"
+    learned = Intensities.together(painted)
+    return in_range(images, learned, "the forest of the strokes", data.rescale, known, advice)
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
@@ -262,7 +272,7 @@ def _open_forest(config: AdaptConfig, project: Project | None, spec: FeatureSpec
     if config.forest == "train" or project is None:
         return None
     order = class_order(project, config.target.background)
-    return project_forest(project, spec, order, learned_range(project))
+    return project_forest(project, spec, order, learned_range(project, config.target.rescale))
 
 
 def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volume]:
