@@ -61,6 +61,7 @@ def with_flags_of_adapt(command: Callable[..., None]) -> Callable[..., None]:
     """A flag for each setting of `adapt` that is marked as one, in place of `**flags`."""
     from shallow2deep.settings import ADAPT
 
+    types = {"one": str | None, "several": list[str] | None, "switch": bool | None}
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
     flags = [
         inspect.Parameter(
@@ -68,8 +69,8 @@ def with_flags_of_adapt(command: Callable[..., None]) -> Callable[..., None]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                (list[str] if flag.several else str) | None,
-                typer.Option(help=flag.help, metavar=flag.metavar),
+                types[flag.kind],
+                typer.Option(f"--{flag.name.replace('_', '-')}", help=flag.help, metavar=flag.metavar),
             ],
         )
         for flag in ADAPT
@@ -185,6 +186,9 @@ def compare(
     test_labels: Annotated[list[str] | None, typer.Option(help="their dense labels")] = None,
     test_slices: Annotated[str | None, typer.Option(help="z planes of both to score")] = None,
     trust: Trust = False,
+    rescale: Annotated[
+        bool, typer.Option("--rescale", help="bring test images to the range of values that was learned on")
+    ] = False,
 ) -> None:
     """Make every result and baseline with several seeds, and print means and spreads."""
     from shallow2deep.commands.compare import compare as run_compare
@@ -197,7 +201,7 @@ def compare(
         return validated(RawData, values, "the command line")
 
     own = absolute_names({"labels": labels}, Path.cwd())["labels"] if labels else None
-    result = run_compare(run, seeds, own, data(test_raw), data(test_labels), trust)
+    result = run_compare(run, seeds, own, data(test_raw), data(test_labels), trust, rescale)
     typer.echo(result.text)
     typer.echo(f"written: {result.path}")
 

@@ -74,6 +74,7 @@ def compare(
     test_raw: RawData | None = None,
     test_labels: RawData | None = None,
     trust: bool = False,
+    rescale: bool = False,
 ) -> Comparison:
     """Adapts anew with each seed, in `RUN/compare/seed-N`, with every baseline.
 
@@ -82,6 +83,8 @@ def compare(
         labels: dense labels of its images: scores on them, and the supervised upper bound.
         test_raw, test_labels: further images, which no result has seen, and their dense labels.
         trust: whether Python code in the enhancer's package may be run, if it needs that.
+        rescale: whether test images are brought to the range of values that was learned on, as `predict`
+            does it; for the run's own images its setting counts.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -115,7 +118,7 @@ def compare(
         place = run / "compare" / f"seed-{config.seed + n}"
         config_of_seed = with_baselines(config.model_copy(update={"seed": config.seed + n}), place)
         adapt(config_of_seed, place, trust)
-        results.append(_result(place, config_of_seed, test_raw, test_labels, trust))
+        results.append(_result(place, config_of_seed, test_raw, test_labels, trust, rescale))
     text = _table(results)
     write_json(run / "compare" / "scores.json", results)
     write_text(run / "compare" / "scores.md", text + "\n")
@@ -123,7 +126,12 @@ def compare(
 
 
 def _result(
-    run: Path, config: AdaptConfig, test_raw: RawData | None, test_labels: RawData | None, trust: bool
+    run: Path,
+    config: AdaptConfig,
+    test_raw: RawData | None,
+    test_labels: RawData | None,
+    trust: bool,
+    rescale: bool,
 ) -> dict[str, Any]:
     """What one seed's run has found."""
     choice, minutes = read_json(run / PREDICTION / CHOICE), minutes_of(run)
@@ -131,7 +139,7 @@ def _result(
     tested: dict[str, float] = {}
     if test_raw is not None and test_labels is not None:
         for name in names:
-            maps = predict(run, test_raw, run / "test" / name, name, trust=trust)
+            maps = predict(run, test_raw, run / "test" / name, name, trust=trust, rescale=rescale)
             dice = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)["all"]["dice"]
             if dice == dice:
                 tested[name] = dice

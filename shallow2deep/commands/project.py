@@ -87,12 +87,7 @@ def predict_project(
     targets = [out / f"{name}.h5" for name, _ in volumes]
     refuse_overwriting(targets, [project.path, *files])
     require_writable(targets)
-    learned = learned_range(project)
-    if rescale and learned is None:
-        raise InputError(
-            f"{path}: the images that were painted on are not all found, so the range of their values is not "
-            "known; put them where the project expects them, or leave out rescale"
-        )
+    learned = learned_range(project, rescale)
     forests = _forests_for(project, [volume for _, volume in volumes], learned)
     found = [(volume.name, RawFacts.of(volume, Known()).intensities) for _, volume in volumes]
     if learned is not None and not rescale:

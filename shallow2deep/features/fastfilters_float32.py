@@ -1,9 +1,9 @@
-"""The filter bank in 3D with the arithmetic of fastfilters, by which ilastik computes its features since 1.3.
+"""The filter bank in 3D with the arithmetic of fastfilters, by which ilastik computes features since 1.3.
 
-fastfilters solves for eigenvalues in float32. Where two of them are close, rounding decides: at large scales they
-differ from the exact ones by up to a tenth of their range, and the forests of ilastik have learned on them. As any
-rounding before is magnified there, too, all of its arithmetic is followed to the bit: kernels in float32,
-normalised in float64; x before y before z; from a kernel's centre outwards, each step a fused multiply-add.
+fastfilters solves for eigenvalues in float32. Where two of them are close, rounding decides: at large scales
+they differ from the exact ones by up to a tenth of their range, and the forests of ilastik have learned on
+them. As that magnifies any rounding before, all of the arithmetic is followed to the bit: kernels in float32,
+normalised in float64; x before y before z; from a kernel's centre outwards, by fused multiply-adds.
 """
 
 import math
@@ -130,7 +130,8 @@ def _weighted_sums(lines, half, sign, step, out):  # type: ignore[no-untyped-def
 def _eigenvalues(matrix: list[np.ndarray]) -> np.ndarray:
     """Descending eigenvalues of symmetric matrices, given by zz, zy, zx, yy, yx, xx; `(3, *spatial)`."""
     out = np.empty((3, *matrix[0].shape), np.float32)
-    _solve(*[one.reshape(-1) for one in matrix], out.reshape(3, -1))
+    zz, zy, zx, yy, yx, xx = (one.reshape(-1) for one in matrix)
+    _solve(zz, zy, zx, yy, yx, xx, out.reshape(3, -1))
     return out
 
 

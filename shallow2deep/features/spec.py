@@ -202,8 +202,7 @@ class FeatureSpec:
             ndim: of the data, 2 or 3.
             depth: planes of a volume; in thin ones ilastik lets filters work plane by plane by itself.
             channels: of raw.
-            library: see `FeatureSpec`; "fastfilters float32" is taken for eigenvalues in 3D alone, as else the
-                two are alike.
+            library: see `FeatureSpec`; "fastfilters float32" is taken for eigenvalues in 3D alone.
 
         Raises:
             InputError: nothing chosen, or what is no filter of ilastik's.

@@ -85,6 +85,7 @@ def predict_probabilities(
     device: str = "cpu",
     engine: str = "numba",
     threads: int = 1,
+    rescale: bool = False,
 ) -> np.ndarray:
     """Probability of each class at each pixel, block by block: memory for features is that of a block.
 
@@ -92,6 +93,8 @@ def predict_probabilities(
         raw: `(*spatial)` or `(C, *spatial)`, finite, in the intensity range the forest was trained on.
         device, engine: see `ForestPredictor`.
         threads: on the CPU, blocks at the same time; the result is the same for any number.
+        rescale: whether raw is shifted and scaled to the range that the forest has learned on; otherwise raw
+            far outside is refused.
 
     Returns:
         float32 `(classes, *spatial)`; sums to 1; a class that was never drawn has probability 0.
@@ -101,6 +104,13 @@ def predict_probabilities(
         InputError: raw is empty, not of finite, real numbers, or far outside the range that the forest has
             learned on; or no thread was given.
     """
+    _check(forest, raw)
+    if learned := learned_by(forest):
+        own = Intensities.of(raw, forest.spec.ndim)
+        if rescale:
+            raw = own.brought_to(learned, raw, forest.spec.ndim)
+        else:
+            own.refuse_if_far_from(learned, "raw", "the forest")
     sink = ArraySink(raw.shape[max(0, raw.ndim - forest.spec.ndim) :])
     _predict_into(sink, forest, raw, device, engine, threads)
     return sink.array
@@ -114,11 +124,12 @@ def forest_map_on_disk(
     threads: int = 1,
     watch: Watch | None = None,
 ) -> DiskMap:
-    """See `predict_probabilities`; with no whole map in memory.
+    """See `predict_probabilities`; with no whole map in memory, and raw of any range.
 
     Args:
         watch: is told how many of a large image's blocks are done.
     """
+    _check(forest, raw)
     sink = DiskMap((len(forest.classes), *raw.shape[max(0, raw.ndim - forest.spec.ndim) :]))
     _predict_into(sink, forest, raw, device, engine, threads, watch)
     return sink
@@ -133,6 +144,13 @@ def _predict_into(
     threads: int,
     watch: Watch | None = None,
 ) -> None:
+    predictor = ForestPredictor(forest, device, engine)
+    block = (BLOCK[forest.spec.ndim],) * forest.spec.ndim
+    runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
+    predict_blocks(predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks")
+
+
+def _check(forest: Forest, raw: np.ndarray) -> None:
     spec = forest.spec
     shape = raw.shape[raw.ndim - spec.ndim :]
     if raw.shape not in (shape, (spec.channels, *shape)) or (raw.shape == shape and spec.channels > 1):
@@ -144,12 +162,6 @@ def _predict_into(
         raise InputError(
             f"raw of shape {raw.shape} and type {raw.dtype} was given; give real, finite numbers"
         )
-    if learned := learned_by(forest):
-        Intensities.of(raw, spec.ndim).refuse_if_far_from(learned, "raw", "the forest")
-    predictor = ForestPredictor(forest, device, engine)
-    block = (BLOCK[spec.ndim],) * spec.ndim
-    runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
-    predict_blocks(predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks")
 
 
 def _on_processor(forest: Forest, engine: str) -> _PredictBlock:

@@ -98,14 +98,12 @@ class Intensities:
         too_flat = kind == "another type" and ratio < 1 / _GAIN[kind]
         return too_flat or ratio > _GAIN[kind] or outside > _OFFSET[kind] * spread
 
-    def refuse_if_far_from(
-        self, learned: Self, name: str, what: str, cure: str = ", or have it done by rescale"
-    ) -> None:
+    def refuse_if_far_from(self, learned: Self, name: str, what: str) -> None:
         """Raises InputError, naming the ranges and the cure, if `is_far_from`."""
         if self.is_far_from(learned):
             raise InputError(
                 f"{name}: its values are {self.text}, but {what} has learned on {learned.text}, and would "
-                f"give a wrong map; bring the image to that range{cure}"
+                f"give a wrong map; bring the image to that range, or have it done by rescale"
             )
 
     def brought_to(self, learned: Self, raw: np.ndarray, ndim: int) -> np.ndarray:
@@ -123,7 +121,6 @@ def compare_with_learned(
     found: Sequence[tuple[str, Intensities]],
     learned: Intensities,
     what: str,
-    cure: str = ", or have it done by rescale",
     advice: str = "",
 ) -> None:
     """Refuses images whose values are far from those learned on, and tells of those that differ.
@@ -131,14 +128,13 @@ def compare_with_learned(
     Args:
         found: names and ranges of images, or of parts of them.
         what: has learned, such as "the forest".
-        cure: what else helps than bringing an image to the range; "" if nothing does.
         advice: what may help against slight differences.
 
     Raises:
         InputError: naming the image, and both ranges.
     """
     for name, one in found:
-        one.refuse_if_far_from(learned, name, what, cure)
+        one.refuse_if_far_from(learned, name, what)
     other = dict.fromkeys(name for name, one in found if one.differs_from(learned))
     if other:
         log.warning(

@@ -133,11 +133,24 @@ def spec_of(project: Project, volume: Volume) -> FeatureSpec:
     return FeatureSpec.of_selection(project.selection, volume.ndim, depth, channels, project.filter_library)
 
 
-def learned_range(project: Project) -> Intensities | None:
+def learned_range(project: Project, needed: bool = False) -> Intensities | None:
     """The range of raw that the project's forest has learned on: that of the images and planes with labels.
 
     ilastik does not store it, so it is None unless all of them are found and can be read.
+
+    Raises:
+        InputError: it is needed, for rescaling to it, and not known.
     """
+    learned = _range_of_painted(project)
+    if needed and learned is None:
+        raise InputError(
+            f"{project.path}: the images that were painted on are not all found, so the range of their "
+            "values is not known; put them where the project expects them, or leave out rescale"
+        )
+    return learned
+
+
+def _range_of_painted(project: Project) -> Intensities | None:
     if any(lane.label_problem for lane in project.lanes):
         return None
     found = []

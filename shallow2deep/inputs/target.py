@@ -14,7 +14,7 @@ from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import stretch_between
 from shallow2deep.inference.forest_maps import learned_by
-from shallow2deep.inference.intensity import Intensities, compare_with_learned
+from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec, in_volumes
@@ -24,6 +24,7 @@ from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.maps import check_against_strokes, open_maps
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes, open_enhancer
 from shallow2deep.inputs.names import in_order, plain_name
+from shallow2deep.inputs.rescaled import in_range
 from shallow2deep.inputs.shapes import (
     NETWORK_VOXELS,
     common_shape,
@@ -221,6 +222,9 @@ def open_target(
             raise InputError(f"{one.name} is an enhancer in 3D, but ndim is 2; set ndim to 3")
     project = None if config.target.ilp is None else open_project(config.target.ilp)
     images, strokes, spec = _open_images(config, project, enhancers[0].spec, known)
+    forest = _open_forest(config, project, spec)
+    if not config.target.probabilities:
+        images = _compared(images, strokes, forest, config.target, known)
     for one, opened in zip(given, enhancers, strict=True):
         kept_classes(config, opened.spec, one)  # refuses what is not evident
         _compare_pixel_sizes(config, opened.spec, images[0])
@@ -238,9 +242,6 @@ def open_target(
         )
         for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
     )  # fmt: skip
-    forest = _open_forest(config, project, spec)
-    if not maps:
-        _compare_intensities(planes, forest)
     if maps:
         facts = [plane.map_facts for plane in planes if plane.map_facts]
         check_against_strokes(maps, facts, strokes, known)
@@ -248,17 +249,26 @@ def open_target(
     return Target(images, planes, drawn, spec, enhancers, forest, bool(maps), shape)
 
 
-def _compare_intensities(planes: Sequence[Plane], forest: Forest | None) -> None:
-    """Compares images with what the forest has learned on, or is to learn on: the painted ones."""
-    found = [(plane.raw.name, plane.facts.intensities) for plane in planes]
+def _compared(
+    images: list[Image], strokes: Sequence[Strokes], forest: Forest | None, data: TargetData, known: Known
+) -> list[Image]:
+    """The images, compared with what the forest has learned on, or is to learn on: the painted ones.
+
+    Raises:
+        InputError: one is far outside that range, and is not to be rescaled.
+    """
     if forest is not None:
-        if learned := learned_by(forest):
-            compare_with_learned(found, learned, "the forest of the project", "")
-        return
-    painted = [plane.facts.intensities for plane in planes if plane.is_painted]
-    if painted:
-        advice = "; paint on some of them, too, or try --set target_forest.brightness=0.3"
-        compare_with_learned(found, Intensities.together(painted), "the forest of the strokes", "", advice)
+        learned = learned_by(forest)
+        if learned is None:
+            return images
+        return in_range(images, learned, "the forest of the project", data.rescale, known)
+    facts = [one for image in images for one in image.facts]
+    painted = [one.intensities for one, drawn in zip(facts, strokes, strict=True) if drawn.counts]
+    if not painted:
+        return images
+    advice = "; paint on some of them, too, or try --set target_forest.brightness=0.3"
+    learned = Intensities.together(painted)
+    return in_range(images, learned, "the forest of the strokes", data.rescale, known, advice)
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
@@ -323,7 +333,7 @@ def _open_forest(config: AdaptConfig, project: Project | None, spec: FeatureSpec
     if config.forest == "train" or project is None:
         return None
     order = class_order(project, config.target.background)
-    return project_forest(project, spec, order, learned_range(project))
+    return project_forest(project, spec, order, learned_range(project, config.target.rescale))
 
 
 def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volume]:

@@ -150,6 +150,13 @@ class Volume:
             _read=partial(_read_plane, self, 0, number),
         )
 
+    def changed(
+        self, change: Callable[[np.ndarray, Window], np.ndarray], dtype: np.dtype, how: str
+    ) -> "Volume":
+        """A lazy view of what `change` makes of each window's values; `how` tells it from other views."""
+        read = partial(_read_changed, self, change)
+        return replace(self, dtype=dtype, identity=f"{self.identity} {how}", indices=None, _read=read)
+
     def fingerprint(self) -> str:
         """sha256 of data type, axes, shape and content: the same for the same content in any file format."""
         digest = self.digest()
@@ -414,6 +421,12 @@ def _read_file(name: str, stored: Stored, file_axes: str, axes: str, time: int, 
 def _read_crop(volume: Volume, offset: list[int], window: Window) -> np.ndarray:
     offsets = [0] * (len(window) - len(offset)) + offset
     return volume.read(tuple(slice(s.start + o, s.stop + o) for s, o in zip(window, offsets, strict=True)))
+
+
+def _read_changed(
+    volume: Volume, change: Callable[[np.ndarray, Window], np.ndarray], window: Window
+) -> np.ndarray:
+    return change(volume.read(window), window)
 
 
 def _read_plane(volume: Volume, at: int, z: int, window: Window) -> np.ndarray:

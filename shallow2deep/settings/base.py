@@ -26,7 +26,8 @@ ASIDE: Any = {"decides": False}
 
 FLAG: Any = {"flag": "one"}
 FLAGS: Any = {"flag": "several"}
-"""Mark a field that is also a flag of the command line, which can be given once, or more than once."""
+SWITCH: Any = {"flag": "switch"}
+"""Mark a field that is also a flag of the command line, given once, more than once, or without a value."""
 
 
 class Settings(BaseModel):

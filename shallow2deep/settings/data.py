@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shallow2deep.settings.base import FLAG, FLAGS, NameOrNumber, Names, NamesOrNone, Settings
+from shallow2deep.settings.base import FLAG, FLAGS, SWITCH, NameOrNumber, Names, NamesOrNone, Settings
 
 
 class ImageTable(Settings):
@@ -75,6 +75,12 @@ class TargetData(RawData):
         description="name or number of the project's label that is background; the first if not given",
         json_schema_extra=FLAG,
     )
+    rescale: bool = Field(
+        False,
+        description="bring images far outside the range of values that the forest learns on to that range; "
+        "else they are refused",
+        json_schema_extra=SWITCH,
+    )
     probabilities: NamesOrNone = Field(
         (),
         description="maps, exported by ilastik for example, that take the place of the target forest's",
@@ -107,6 +113,8 @@ class TargetData(RawData):
             raise ValueError(f"{given[0]} has no meaning beside an ilastik project; leave it out")
         if self.ilp is None and self.background is not None:
             raise ValueError("background names a label of an ilastik project, but none came; give ilp")
+        if self.rescale and self.probabilities:
+            raise ValueError("rescale is for images that a forest sees, but maps came; leave out rescale")
         if self.channel is not None and not self.probabilities:
             raise ValueError("channel is that of probabilities, but none came; give probabilities")
         return self

@@ -17,24 +17,24 @@ class Flag:
 
     Attributes:
         path: where its setting is: sections, then the key.
-        several: whether it can be given more than once.
+        kind: "one" value, "several", or a "switch", which has none.
     """
 
     name: str
     path: tuple[str, ...]
-    several: bool
+    kind: str
     help: str
     metavar: str | None
 
 
 def flags_of(model: type[Settings], sections: tuple[str, ...] = ()) -> Iterator[Flag]:
-    """The flags of all fields that are marked `FLAG` or `FLAGS`, also in sections."""
+    """The flags of all fields that are marked `FLAG`, `FLAGS` or `SWITCH`, also in sections."""
     for name, field in model.model_fields.items():
         if kind := mark_of(field, "flag"):
             yield Flag(
                 mark_of(field, "flag_name") or name,
                 (*sections, name),
-                kind == "several",
+                kind,
                 field.description or "",
                 mark_of(field, "metavar"),
             )

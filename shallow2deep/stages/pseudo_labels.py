@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from shallow2deep.evaluation.held_out import mean_accuracy, right_shares
-from shallow2deep.inference.forest_maps import predict_probabilities
+from shallow2deep.inference.forest_maps import forest_map_on_disk
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
     ENHANCED,
@@ -92,8 +92,8 @@ def _consensus_maps(
     assert config.segmentor is not None
     count = config.segmentor.confidence.forests if target.has_strokes else 1
     others = [grown(config, target, number) for number in range(1, count)]
-    predict = partial(predict_probabilities, engine=config.engine, threads=threads_each(config.jobs))
-    predict = partial(predict, device=str(choose_device(config.enhanced.device)))
+    to_map = partial(forest_map_on_disk, engine=config.engine, threads=threads_each(config.jobs))
+    to_map = partial(to_map, device=str(choose_device(config.enhanced.device)))
     last: dict[str, list[np.ndarray]] = {}
 
     def of_volume(image: Image) -> list[np.ndarray]:
@@ -101,7 +101,7 @@ def _consensus_maps(
         if image.name not in last:
             last.clear()
             raw = image.whole.read()
-            last[image.name] = [predict(forest, raw) for forest in others]
+            last[image.name] = [np.asarray(to_map(forest, raw)) for forest in others]
         return last[image.name]
 
     def maps(plane: Plane, raw: np.ndarray) -> Iterator[np.ndarray]:
@@ -109,7 +109,7 @@ def _consensus_maps(
         if plane.image.stacked and target.spec.ndim == 3:
             yield from (p[:, plane.z] for p in of_volume(plane.image))
         else:
-            yield from (predict(forest, raw) for forest in others)
+            yield from (np.asarray(to_map(forest, raw)) for forest in others)
 
     return maps
 

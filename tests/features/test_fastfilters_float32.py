@@ -1,4 +1,4 @@
-"""Features in 3D with the rounding of fastfilters: to the bit as the real one, and as the rules where those say."""
+"""Features in 3D with the rounding of fastfilters: to the bit as the real one, and by the rules."""
 
 from pathlib import Path
 

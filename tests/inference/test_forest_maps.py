@@ -10,7 +10,7 @@ from forests.samples import CLASSES, SPEC, samples
 from shallow2deep.errors import FeatureMismatchError, InputError
 from shallow2deep.features import FILTERS, FeatureSpec, compute_features
 from shallow2deep.forests import Forest, fit_forest, predict_features
-from shallow2deep.inference.forest_maps import predict_probabilities
+from shallow2deep.inference.forest_maps import ForestPredictor, predict_probabilities
 from shallow2deep.training.from_strokes import train_forest
 
 

@@ -86,6 +86,8 @@ def test_a_forest_keeps_its_range_and_refuses_other_raw(tmp_path: Path) -> None:
     for change in OTHERS.values():
         with pytest.raises(InputError, match=r"\(uint8\).*rescale"):
             predict_probabilities(forest, change(_raw(1)))
+        found = predict_probabilities(forest, change(_raw(0)), rescale=True)
+        assert abs(found - predict_probabilities(forest, _raw(0))).mean() < 0.05
 
 
 def test_images_in_16_bits_are_refused_before_work_and_rescaled_on_request(

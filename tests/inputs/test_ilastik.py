@@ -58,7 +58,7 @@ def test_the_projects_own_forest_keeps_its_range(flat: Path, source_run: Path, t
         np.save(tmp_path / f"lane_{number}.npy", raw)
     target = {"ilp": str(flat), "background": 2}
     other = target | {"raw": [str(tmp_path / f"lane_{n}.npy") for n in range(2)]}
-    with pytest.raises(InputError, match=r"lane_1.npy: its values .* the forest of the project .* range$"):
+    with pytest.raises(InputError, match=r"lane_1.npy: its values .* the forest of the project .*rescale"):
         adapt(adapt_config(source_run, other, forest="ilp"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     adapt(adapt_config(source_run, target, forest="ilp"), tmp_path / "run")
