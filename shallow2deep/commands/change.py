@@ -9,8 +9,7 @@ from shallow2deep.inputs.models import ENHANCER
 from shallow2deep.inputs.results import ENHANCED, FOREST, SOURCE_NET, candidate_names
 from shallow2deep.runs import changes
 from shallow2deep.runs.engine import MANIFEST
-from shallow2deep.runs.events import FILE as EVENTS
-from shallow2deep.runs.events import latest, read_events
+from shallow2deep.runs.events import latest
 from shallow2deep.runs.folder import command_of
 from shallow2deep.runs.standing import standing
 from shallow2deep.runs.steering import wait_until
@@ -58,23 +57,20 @@ def change(run: Path, assignments: Sequence[str], wait_s: float = 30) -> Change 
     if unknown := [name for name in wanted if name not in allowed]:
         raise SettingsError(f"{', '.join(unknown)} cannot be changed here; give {', '.join(allowed)}")
     asked = validated(Change, {"stage": stage, "step": 0, **wanted}, stage).values
-    position, _ = latest(run)
     changes.want(run, stage, asked)
     if found.worker is None:
         return None
     wait_until(run, lambda now: now.worker is None or stage not in changes.waiting(run), wait_s)
-    return _outcome(run, stage, asked, position)
+    return _outcome(run, stage, asked)
 
 
-def _outcome(run: Path, stage: str, asked: dict[str, Any], position: int) -> Change | None:
+def _outcome(run: Path, stage: str, asked: dict[str, Any]) -> Change | None:
     if stage in changes.waiting(run):
         return None
     recorded = [one for one in changes.made(run) if one.stage == stage]
     if recorded and asked.items() <= recorded[-1].values.items():
         return recorded[-1]
-    events = [event for _, event in read_events(run / EVENTS, position)]
-    whys = [event.get("why") for event in events if event["kind"] == "refused" and event["stage"] == stage]
-    raise InputError(f"{stage}: not changed: {whys[-1] if whys else 'its training came to its end before'}")
+    raise InputError(f"{run}, {stage}: not changed: {changes.refused(run, stage)}")
 
 
 def _trained(run: Path) -> list[str]:

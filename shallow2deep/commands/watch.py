@@ -18,7 +18,7 @@ _TOLD = {
     "done": "{stage}: done",
     "picture": "{stage}: {what}: {path}",
     "changed": "{stage}: changed by hand at step {step}",
-    "refused": "{stage}: not changed: {why}",
+    "refused": "{why}",
     "paused": "paused",
     "resumed": "resumed",
 }

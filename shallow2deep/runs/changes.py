@@ -1,7 +1,7 @@
 """Changes of a training by hand, while it goes on: asked for by any process, made by the one at work.
 
-`changes.json` holds what is wanted, by stage, and what was made: the latter belongs to the run's settings
-from then on, so that the run goes on with it, and can be repeated.
+`changes.json` holds what is wanted and was refused, by stage, and what was made: the latter belongs to the
+run's settings from then on, so that the run goes on with it, and can be repeated.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from shallow2deep.errors import DamagedFileError
+from shallow2deep.errors import DamagedFileError, SettingsError
 from shallow2deep.io.atomic import read_json, write_json
 from shallow2deep.runs.control import one_at_a_time
 from shallow2deep.settings import AdaptConfig, Change, EnhancerTrainConfig
@@ -29,6 +29,7 @@ def want(run: Path, stage: str, values: Mapping[str, Any]) -> None:
     with one_at_a_time(run):
         found = _read(run)
         found["wanted"][stage] = found["wanted"].get(stage, {}) | dict(values)
+        found["refused"].pop(stage, None)
         write_json(run / FILE, found)
 
 
@@ -45,12 +46,18 @@ def waiting(run: Path) -> set[str]:
     return set()
 
 
+def refused(run: Path, stage: str) -> str:
+    """Why the last change that was asked for was not made; empty if it was."""
+    return str(_read(run)["refused"].get(stage, ""))
+
+
 def drop(run: Path, stage: str) -> None:
-    """Takes back what is asked for."""
+    """Refuses what is asked for, as the stage is finished."""
     if stage in waiting(run):
         with one_at_a_time(run):
             found = _read(run)
             found["wanted"].pop(stage, None)
+            found["refused"][stage] = "its training had come to its end"
             write_json(run / FILE, found)
 
 
@@ -58,14 +65,18 @@ def make(run: Path, stage: str, network: str, step: int) -> Change:
     """Records what is asked for as made at a step.
 
     Raises:
-        ValueError: it cannot be made there; it is not asked for any more.
+        SettingsError: it cannot be made there; it is not asked for any more.
     """
     with one_at_a_time(run):
         found = _read(run)
         values = found["wanted"].pop(stage, {})
         try:
-            change = Change(stage=stage, network=network, step=step, **values)
+            change = Change.model_validate({"stage": stage, "network": network, "step": step, **values})
             found["made"].append(change.model_dump(exclude_none=True))
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
+            found["refused"][stage] = why
+            raise SettingsError(f"{stage}: not changed: {why}") from None
         finally:
             write_json(run / FILE, found)
     return change
@@ -91,9 +102,10 @@ def with_made(config: C, run: Path) -> C:
 
 
 def _read(run: Path) -> dict[str, Any]:
-    found: Any = read_json(run / FILE) if (run / FILE).is_file() else {"made": [], "wanted": {}}
-    if isinstance(found, dict):
-        parts = found.get("made"), found.get("wanted")
-        if isinstance(parts[0], list) and isinstance(parts[1], dict):
-            return found
+    found: Any = (
+        read_json(run / FILE) if (run / FILE).is_file() else {"made": [], "wanted": {}, "refused": {}}
+    )
+    kinds = {"made": list, "wanted": dict, "refused": dict}
+    if isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        return found
     raise DamagedFileError(f"{run / FILE}: holds no changes of settings; restore or remove it")

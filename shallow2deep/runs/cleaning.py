@@ -55,9 +55,9 @@ def contents(run: Path) -> Contents:
         raise InputError(f"{run}: no run here, so nothing is removed; give the folder of a run")
     run = run.resolve()
     stages = [path for path in sorted(run.iterdir()) if _is_stage(path)]
-    made = [path for stage in stages for path in _made_by_stage(stage)]
-    own = {*_OWN, *(f".{stage.name}.stale" for stage in stages)}
-    made += [p for p in sorted(run.iterdir()) if p.name in own or is_partial(p) or _is_shown(p, stages)]
+    own = {*_OWN, *(f".{stage.name}.stale" for stage in stages)}  # known by the stages, so before these
+    made = [p for p in sorted(run.iterdir()) if p.name in own or is_partial(p) or _is_shown(p, stages)]
+    made += [path for stage in stages for path in _made_by_stage(stage)]
     made += [run / name for name in _LAST if (run / name).exists()]
     for path in _within([*stages, *made]):
         if path.is_symlink() and not path.resolve().is_relative_to(run):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from shallow2deep.errors import SettingsError
 from shallow2deep.runs import changes
 from shallow2deep.runs.changes import Changed
 from shallow2deep.runs.control import Control, Seldom
@@ -59,10 +60,9 @@ class Job:
             return
         try:
             change = changes.make(self.run, self.folder.name, network, step)
-        except ValueError as error:
-            why = str(error).partition("Value error, ")[2].partition(" [")[0] or str(error)
-            log.warning("%s: not changed: %s", self.folder.name, why)
-            self.events.emit(self.folder.name, "refused", why=why)
+        except SettingsError as error:
+            log.warning("%s", error)
+            self.events.emit(self.folder.name, "refused", why=str(error))
             return
         log.info("%s", change)
         self.events.emit(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from shallow2deep.networks.losses import LOSSES
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar
-from shallow2deep.settings import TrainingSettings
+from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.loop import Sample, train
 from shallow2deep.training.objectives import Supervised
+from shallow2deep.training.segments import samples_used
 
 
 class Stopped(Exception):
@@ -69,11 +71,19 @@ def settings(**changes: object) -> TrainingSettings:
     return TrainingSettings.model_validate(plain | changes)
 
 
-def trained(folder: Path, stop_after: int | None = None, **changes: object) -> tuple[dict, dict]:
+BY_HAND = (
+    Change(stage="enhancer", step=7, learning_rate=1e-3),
+    Change(stage="enhancer", step=15, batch=2, steps=40, patience=5, validate_every=4),
+)
+
+
+def trained(
+    folder: Path, stop_after: int | None = None, by_hand: Sequence[Change] = (), **changes: object
+) -> tuple[dict, dict]:
     torch.manual_seed(0)
     network = UNet(1, 1, 4, ((2, 2), (2, 2)), (1, 1))
     chosen = settings(**changes)
-    training, validation = Discs(chosen.steps * chosen.batch), Discs(6)
+    training, validation = Discs(samples_used(chosen, by_hand)), Discs(6)
     result = train(
         network,
         training,
@@ -83,6 +93,7 @@ def trained(folder: Path, stop_after: int | None = None, **changes: object) -> t
         (Output("disc"),),
         Supervised(LOSSES[chosen.loss]),
         StopAfter(stop_after),
+        changes=by_hand,
     )
     return network.state_dict(), result
 
@@ -115,6 +126,32 @@ def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: in
     parts, again = trained(tmp_path / "parts", schedule=schedule)
     assert same(whole, parts)
     assert result == again
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_changes_while_it_goes_on_are_repeated_by_their_record(tmp_path: Path, schedule: str) -> None:
+    """Made by hand at two steps, with stops before and between and after; or known from the beginning."""
+    whole, result = trained(tmp_path / "whole", by_hand=BY_HAND, schedule=schedule)
+    parts = ((5, 0), (2, 0), (3, 1), (5, 1), (9, 2))  # steps until it is stopped, and changes made until then
+    for steps, made in parts:
+        with pytest.raises(Stopped):
+            trained(tmp_path / "parts", steps, BY_HAND[:made], schedule=schedule)
+    again, told = trained(tmp_path / "parts", by_hand=BY_HAND, schedule=schedule)
+    assert same(whole, again)
+    assert result == told
+    assert result["step"] == 40
+    assert [change["step"] for change in result["changes"]] == [7, 15]
+    assert not same(whole, trained(tmp_path / "plain", schedule=schedule)[0])
+
+
+def test_a_checkpoint_of_other_changes_is_not_gone_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, _ = trained(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", 12, BY_HAND[:1], checkpoint_every=7)
+    assert same(whole, trained(tmp_path / "parts")[0])
+    assert "step_000000012.pt comes from other changes by hand" in caplog.text
 
 
 @pytest.mark.parametrize("loss", ["dice", "bce", "dice+bce"])

@@ -1,0 +1,152 @@
+"""Runs of their own: started, killed around, steered, changed by hand, and repeated with the same bytes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from tiny import Data, artifacts
+
+from shallow2deep import enhancer_train
+from shallow2deep.io.atomic import read_json
+from shallow2deep.runs.cleaning import contents
+from shallow2deep.runs.events import latest
+from shallow2deep.runs.standing import Standing
+from shallow2deep.runs.steering import wait_until
+from shallow2deep.runs.worker import worker_at
+from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
+
+S2D = [sys.executable, "-m", "shallow2deep"]
+
+
+def s2d(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([*S2D, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def config(data: Data, tmp_path: Path) -> Path:
+    """Settings of a training that lasts longer than any test, unless its steps are changed."""
+    enhancer = data.source_values()["enhancer"] | {"steps": 1_000_000, "patience": 1_000_000}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(data.source_values(enhancer=enhancer)))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "run"
+    yield folder
+    if worker := worker_at(folder):
+        psutil.Process(worker.pid).kill()
+
+
+def training(now: Standing) -> bool:
+    return bool(now.last and now.last.get("what") == "training" and now.last["done"] > 4)
+
+
+def test_a_run_is_started_steered_changed_and_repeated(config: Path, run: Path, tmp_path: Path) -> None:
+    started = s2d("start", "enhancer-train", config, "--run", run)
+    assert started.returncode == 0, started.stderr
+    worker = worker_at(run)
+    assert worker is not None
+    assert f"s2d watch {run}" in started.stdout
+    assert str(worker.pid) in started.stdout
+    wait_until(run, training, 120)
+
+    watcher = subprocess.Popen([*S2D, "watch", run], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout
+    assert "running (process" in watcher.stdout.readline()
+    watcher.send_signal(signal.SIGINT)
+    assert "the run goes on" in watcher.communicate(timeout=30)[0]
+    assert watcher.returncode == 0
+    watcher = subprocess.Popen([*S2D, "watch", run], stdout=subprocess.PIPE)
+    assert watcher.stdout
+    watcher.stdout.readline()
+    watcher.kill()
+    watcher.wait()
+    assert worker_at(run) == worker
+
+    told = s2d("set", run, "learning_rate=1e-4").stdout
+    assert "learning_rate 0.0001 by hand" in told
+    assert "paused" in s2d("pause", run).stdout
+    stages = json.loads(s2d("status", run, "--json").stdout)
+    assert (stages["state"], stages["stages"]["enhancer"]["word"]) == ("paused", "paused")
+    psutil.Process(worker.pid).kill()
+    wait_until(run, lambda now: now.worker is None, 30)
+
+    assert "process:" in s2d("resume", run).stdout
+    last = latest(run)[1][-1]
+    steps = last.get("done", 0) + 150
+    assert f"steps {steps}" in s2d("set", run, f"enhancer.steps={steps}", "enhancer.batch=1").stdout
+    assert s2d("watch", run).returncode == 0
+    changes = read_json(run / "changes.json")["made"]
+    assert [sorted(change.keys() - {"stage", "network", "step"}) for change in changes] == [
+        ["learning_rate"], ["batch", "steps"],
+    ]  # fmt: skip
+    manifest = read_json(run / "enhancer" / "manifest.json")
+    assert [change["step"] for change in manifest["settings"]["changes"]] == [c["step"] for c in changes]
+    said = s2d("status", run).stdout
+    assert said.splitlines()[0] == f"{run}: enhancer-train, finished"
+    assert f"enhancer, step {changes[0]['step']}: learning_rate 0.0001 by hand" in said
+    late = s2d("set", run, "learning_rate=1e-4")
+    assert (late.returncode, "nothing any more" in late.stderr) == (2, True)
+
+    settings = validated(EnhancerTrainConfig, read_yaml(run / "settings.yaml"), "the run")
+    enhancer_train(settings, tmp_path / "repeated")
+    own, repeated = artifacts(run), artifacts(tmp_path / "repeated")
+    for name in ("changes.json", "console.txt"):
+        own.pop(name)
+    assert own == repeated
+    assert contents(run).others == []
+    assert s2d("clean", run).returncode == 2  # nobody can be asked
+    assert s2d("clean", run, "--yes").returncode == 0
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    "option", ["enhancer.stepz=5", "sources=[{raw: nothing.png, labels: x.png}]", "enhancer.device=cuda:77"]
+)
+def test_what_is_refused_is_refused_before_it_is_detached(
+    config: Path, run: Path, data: Data, option: str
+) -> None:
+    """In the words of the command itself; settings, names of files, and what is found out last."""
+    arguments = ["enhancer-train", config, "--run", run, "--set", option]
+    plain, started = s2d(*arguments), s2d("start", *arguments)
+    assert started.returncode == plain.returncode == 2
+    assert started.stderr == plain.stderr
+    assert started.stdout == ""
+    assert not run.exists()
+
+
+def test_unusable_flags_and_folders_are_refused(config: Path, tmp_path: Path) -> None:
+    unknown = s2d("start", "enhancer-train", config, "--run", tmp_path / "run", "--fast")
+    assert (unknown.returncode, "--fast" in unknown.stderr) == (2, True)
+    taken = s2d("start", "enhancer-train", config, "--run", tmp_path)
+    assert (taken.returncode, "holds other things" in taken.stderr) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"]
+
+
+def test_a_killed_starter_leaves_the_run_alone(config: Path, run: Path) -> None:
+    with subprocess.Popen([*S2D, "start", "enhancer-train", config, "--run", run]) as starter:
+        while not (run / "console.txt").exists():
+            time.sleep(0.02)
+        starter.kill()
+    assert wait_until_begun(run)
+    again = s2d("start", "enhancer-train", config, "--run", run)
+    assert (again.returncode, "another process works on it now" in again.stderr) == (3, True)
+    aborted = s2d("abort", run, "--discard")
+    assert (aborted.returncode, "aborted" in aborted.stdout) == (0, True)
+    assert s2d("watch", run).returncode == 4
+
+
+def wait_until_begun(run: Path) -> bool:
+    end = time.monotonic() + 120
+    while worker_at(run) is None and time.monotonic() < end:
+        time.sleep(0.05)
+    return worker_at(run) is not None
