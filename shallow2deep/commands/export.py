@@ -44,7 +44,10 @@ from shallow2deep.stages.kept import came_as_package, kept_enhancers
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
-_SIDE = 1024  # pixels of a real image on which an exported network is compared with the trained one
+_SIDE = {
+    2: 1024,
+    3: 96,
+}  # pixels of a real image on which an exported network is compared with the trained one
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class _Model:
     """A trained network, and what belongs to it.
 
     Attributes:
-        sample: what it is applied to, float32 `(C, y, x)`: a map for an enhancer, raw for a segmentor.
+        sample: what it is applied to, float32 `(C, *spatial)`: a map for an enhancer, raw for a segmentor.
         raw_type: of the raw images, for a segmentor.
         measured: what its own run found out about how good it is, or nothing.
     """
@@ -176,7 +179,7 @@ def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: boo
             network, spec, config.package, config.classes, _cut(sample), companion, measured=measured
         )
     raw = image.parts[0].read()
-    sample = raw.astype(np.float32).reshape(-1, *raw.shape[-2:])
+    sample = raw.astype(np.float32).reshape(-1, *raw.shape[-spec.ndim :])
     return _Model(
         network, spec, config.package, config.classes, _cut(sample), None, image.whole.dtype, measured
     )
@@ -211,7 +214,8 @@ def _held_out_score(run: Path, name: str) -> str:
 
 
 def _cut(sample: np.ndarray) -> np.ndarray:
-    return sample[:, :_SIDE, :_SIDE]
+    side = _SIDE[sample.ndim - 1]
+    return sample[(slice(None), *(slice(0, side) for _ in sample.shape[1:]))]
 
 
 def _adapt_config(run: Path, overrides: Sequence[str]) -> AdaptConfig:
@@ -236,7 +240,7 @@ def _info(model: _Model) -> PackageInfo:
         authors=settings.authors,
         licence=settings.licence or "",
         cite=settings.cite,
-        tags=("2d", "semantic-segmentation", "pytorch", "unet", *settings.tags),
+        tags=(f"{model.spec.ndim}d", "semantic-segmentation", "pytorch", "unet", *settings.tags),
         documentation=_card(title, model),
         git_repo=settings.git_repo,
         record={"classes": list(model.classes)},
@@ -260,8 +264,8 @@ def _card(title: str, model: _Model) -> str:
         f"- takes: {takes}",
         f"- gives: {', '.join(output.title for output in spec.outputs)}, probabilities in 0..1",
         f"- pixel size of the training data, nm: {_or_unknown(spec.voxel_size)}",
-        f"- network: U-Net, {spec.features} features, {len(spec.strides)} poolings, stem of stride "
-        f"{spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
+        f"- network: U-Net in {spec.ndim}D, {spec.features} features, {len(spec.strides)} poolings, stem of "
+        f"stride {spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
     ]
     if model.companion is not None:
         lines.append(
@@ -291,7 +295,7 @@ def _or_unknown(value: object) -> object:
 
 def _cover(model: _Model) -> np.ndarray:
     """What goes in beside what comes out, uint8 `(y, x)`."""
-    sample = model.sample[:, :512, :512]
+    sample = model.sample[..., :512, :512]
     if model.spec.kind == "enhancer":
         shown, p = sample[0], predict_with_network(model.network, sample)[0]
     else:
@@ -299,4 +303,6 @@ def _cover(model: _Model) -> np.ndarray:
         p = predict_raw(model.network, model.spec, raw)[0]
         low, high = np.percentile(sample, (0.5, 99.5))
         shown = ((sample.mean(0) - low) / max(high - low, 1e-6)).clip(0, 1)
+    if model.spec.ndim == 3:
+        shown, p = (one[len(one) // 2] for one in (shown, p))
     return np.round(np.concatenate([shown, p], 1) * 255).astype(np.uint8)

@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -42,8 +43,8 @@ def write_package(
         path: ends in .zip, or is a folder to be made; only a package takes the place of what is there.
         network: it is not changed.
         spec: its description.
-        sample: what the network is applied to in the end, `(C, y, x)`: probabilities for an enhancer, raw for
-            a segmentor. A part of it becomes the package's test.
+        sample: what the network is applied to in the end, `(C, *spatial)`: probabilities for an enhancer, raw
+            for a segmentor. A part of it becomes the package's test.
         cover: a PNG file's bytes, or uint8 `(y, x)` or `(y, x, 3)`.
         formats: any of `FORMATS`; the state dict is always written.
         check: of the package before it gets its name, such as `check_package`.
@@ -60,8 +61,8 @@ def write_package(
     path = Path(path)
     _check_arguments(path, spec, info, formats)
     sample = checked_sample(sample, spec)
-    side = Tiling.of(network).tile // spec.stem[0]
-    require_memory(16 * spec.features * side**2, f"{path}: a tile of ilastik's through the network")
+    pixels = prod(n // stem for n, stem in zip(Tiling.of(network).tile, spec.stem, strict=True))
+    require_memory(16 * spec.features * pixels, f"{path}: a tile of ilastik's through the network")
     model = packaged(network, spec)
     files = {
         "README.md": documentation(info).encode(),
@@ -103,8 +104,6 @@ def _check_arguments(path: Path, spec: ModelSpec, info: PackageInfo, formats: Se
         )
     if spec.kind not in ("enhancer", "segmentor"):
         raise InputError(f"{path}: a network of kind {spec.kind} came; export an enhancer or a segmentor")
-    if spec.ndim != 2:
-        raise InputError(f"{path}: a network of {spec.ndim} dimensions came; packages are written of 2D ones")
     if spec.kind == "enhancer" and spec.in_channels != 1:
         raise InputError(f"{path}: an enhancer of {spec.in_channels} channels came, but ilastik gives it one")
     if spec.kind == "segmentor" and spec.normalisation is None:

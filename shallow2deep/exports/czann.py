@@ -50,7 +50,7 @@ def write_czann(
 ) -> Path:
     """Writes a .czann for ZEN 3.13 or later, after a tile through it gave what the network gives.
 
-    It takes float32 `(batch, tile, tile, 1)` in 0..1 and gives float32 `(batch, tile, tile, classes)`: the
+    It takes float32 `(batch, [depth,] tile, tile, 1)` in 0..1 and gives float32 of as many classes: the
     background's probability is 1 - that of the strongest other class, and all are divided by their sum. So
     the strongest class wins where it has more than 0.5, and the background elsewhere.
 
@@ -68,8 +68,8 @@ def write_czann(
         name: shown in ZEN.
         licence_text: goes along as license.txt.
         value_range: the raw value that ZEN gives as 1, see `value_range_of`.
-        depth: planes of a 3D tile, `(batch, depth, tile, tile, 1)`, to each of which the network is applied
-            alone. None: 2D tiles.
+        depth: planes of a 3D tile, which a network in 3D needs; one in 2D is applied to each plane alone.
+            None: 2D tiles.
 
     Returns:
         `path`.
@@ -80,9 +80,9 @@ def write_czann(
     """
     path = Path(path)
     _check(path, spec, classes, value_range, depth)
-    shared = _overlap(network, tile, overlap)
     planes = () if depth is None else (depth,)
-    maps = 4 * spec.features * (tile // spec.stem[0]) ** 2 * math.prod(planes)  # alive at the first level
+    shared = _overlaps(network, (*planes, tile, tile), overlap)
+    maps = 4 * spec.features * (tile // spec.stem[-1]) ** 2 * math.prod(planes)  # alive at the first level
     require_memory(maps * 4, f"{path}: a tile of {tile} pixels through the network")
     czmodel, converter, onnxruntime = _packages()
 
@@ -92,9 +92,9 @@ def write_czann(
         input_shape=[*planes, tile, tile, 1],
         output_shape=[*planes, tile, tile, len(classes)],
         classes=list(classes),
-        min_overlap=[*(0 for _ in planes), shared, shared],
+        min_overlap=list(shared),
         model_name=name,
-        model_id=_identity(wrapped, tuple(classes), shared, name),
+        model_id=_identity(wrapped, tuple(classes), shared[-1], name),
     )
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as scratch:
         converted = _convert(converter, wrapped, metadata, licence_text, Path(scratch))
@@ -135,7 +135,7 @@ class _ForZen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 `(batch, classes, *size)`, sums to 1, of `(batch, 1, *size)` in 0..1."""
-        if len(self.size) == 2:
+        if len(self.size) == len(self.network.halo):
             return self._classes(x)
         # sizes are constants, so that only the batch stays free in the exported network
         depth, *plane = self.size
@@ -156,8 +156,10 @@ def _check(
     if spec.kind != "segmentor":
         reason = _REFUSED.get(spec.kind, "is not known here")
         raise InputError(f"{path}: the model is of the kind {spec.kind}, which {reason}; export a segmentor")
-    if spec.ndim != 2:
-        raise InputError(f"{path}: a network of {spec.ndim} dimensions came; export a 2D one")
+    if spec.ndim == 3 and depth is None:
+        raise InputError(
+            f"{path}: this network sees volumes; state by depth how many planes ZEN's tiles have"
+        )
     if spec.normalisation is None or spec.in_channels != 1:
         raise InputError(
             f"{path}: this segmentor has {spec.in_channels} channels and the normalisation "
@@ -179,19 +181,27 @@ def _check(
         raise InputError(f"{path}: a depth of {depth} planes came; give at least 1, or None for 2D")
 
 
-def _overlap(network: UNet, tile: int, overlap: int | None) -> int:
-    """The overlap of tiles in pixels, checked together with their size."""
-    pixels = 2 * max(network.halo) if overlap is None else overlap
+def _overlaps(network: UNet, tile: tuple[int, ...], overlap: int | None) -> tuple[int, ...]:
+    """The overlap of tiles per axis, checked together with their size; none along z for a network in 2D."""
+    flat = (0,) * (len(tile) - len(network.halo))
+    steps = ("z", "y", "x")[-len(network.halo) :]
+    found = [
+        _overlap(axis, n, step, 2 * halo if overlap is None else overlap)
+        for axis, n, step, halo in zip(steps, tile[len(flat) :], network.step, network.halo, strict=True)
+    ]
+    return (*flat, *found)
+
+
+def _overlap(axis: str, tile: int, step: int, pixels: int) -> int:
     if pixels < 0 or pixels % 2:
         raise InputError(
             f"an overlap of {pixels} pixels came; give an even one, such as {max(pixels + 1, 0)}"
         )
-    step = max(network.step)
     if tile % step or tile <= pixels:
         above = max(tile - 1, pixels)
         raise InputError(
-            f"tiles of {tile} pixels do not fit: this network needs a multiple of {step} that is larger than "
-            f"the overlap of {pixels}; give {above // step * step + step}"
+            f"tiles of {tile} pixels along {axis} do not fit: it takes a multiple of {step} that is "
+            f"larger than the overlap of {pixels}; give {above // step * step + step}"
         )
     return pixels
 

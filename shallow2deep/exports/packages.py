@@ -49,6 +49,7 @@ class Package:
         kind: "enhancer" or "segmentor"; "other" for another program's model that is not tagged as enhancer.
         outputs: what each output channel tells.
         formats: weight formats, such as "torchscript".
+        ndim: spatial axes of its input.
         record: how it came to be, if this program wrote it.
         model: the network's description, if this program wrote it.
     """
@@ -60,16 +61,19 @@ class Package:
     kind: str
     outputs: tuple[Output, ...]
     formats: tuple[str, ...]
+    ndim: int = 2
     record: Mapping[str, Any] = field(default_factory=dict)
     model: ModelSpec | None = None
 
     @property
     def spec(self) -> ModelSpec:
-        """The network's description; of another program's, only `kind`, `outputs`, `in_channels` count."""
+        """The network's description; of another program's, only kind, outputs, channels and axes count."""
         if self.model is not None:
             return self.model
         said = {"name": self.name, "data_licences": [self.licence] if self.licence else []}
-        return ModelSpec(self.kind, self.outputs, features=1, strides=(), stem=(1, 1), metadata=said)
+        return ModelSpec(
+            self.kind, self.outputs, features=1, strides=(), stem=(1,) * self.ndim, metadata=said
+        )
 
 
 def read_package(path: str | Path) -> Package:
@@ -146,6 +150,7 @@ def _package(description: Description, path: Path) -> Package:
         kind=model.kind if model else foreign,
         outputs=model.outputs if model else _foreign_outputs(description.outputs[0].channel_names),
         formats=description.formats,
+        ndim=len(description.inputs[0].space),
         record=record,
         model=model,
     )
@@ -187,7 +192,8 @@ def _foreign_network(path: Path, description: Description, trust: bool) -> nn.Mo
         )
     outputs = len(description.outputs[0].channel_names)
     gives_logits = any(p.id == "sigmoid" for p in description.outputs[0].postprocessing)
-    return _Foreign(network, description.name, outputs, step, halo, gives_logits).eval()
+    ndim = len(description.inputs[0].space)
+    return _Foreign(network, description.name, outputs, (step,) * ndim, (halo,) * ndim, gives_logits).eval()
 
 
 def _why_not_an_enhancer(description: Description) -> str | None:
@@ -201,8 +207,10 @@ def _why_not_an_enhancer(description: Description) -> str | None:
     given, made = description.inputs[0], description.outputs[0]
     for tensor in (given, made):
         types = [axis.type for axis in tensor.axes]
-        if types != ["batch", "channel", "space", "space"] or tensor.axis_names[2:] != ["y", "x"]:
-            return f"its axes are {one_line(tensor.axis_names)}, not batch, channel, y, x"
+        space = tensor.axis_names[2:]
+        known = types[:2] == ["batch", "channel"] and set(types[2:]) == {"space"}
+        if not known or space not in (["y", "x"], ["z", "y", "x"]) or len(space) != len(given.space):
+            return f"its axes are {one_line(tensor.axis_names)}, not batch, channel, y, x, or with z before y"
     if len(given.channel_names) != 1 or not made.channel_names:
         return f"{len(given.channel_names)} input channels where the map of one class is used"
     for values in given.values:
@@ -219,13 +227,13 @@ def _keeps_float32(processing: Processing) -> bool:
 
 
 def _step_and_halo(description: Description, path: Path) -> tuple[int, int]:
-    """A step and a halo for y and x with which `n * step + 2 * halo` is a valid size for each n >= 1."""
+    """A step and a halo for each axis with which `n * step + 2 * halo` is a valid size for each n >= 1."""
     given, made = description.inputs[0], description.outputs[0]
     sizes = [axis.size for axis in given.space if isinstance(axis.size, Sizes)]
     for axis, output in zip(given.space, made.space, strict=True):
         size = output.size
         same = isinstance(size, SizeReference) and (size.axis_id, size.offset) == (axis.name, 0)
-        if len(sizes) != 2 or not same or output.scale != axis.scale:
+        if len(sizes) != len(given.space) or not same or output.scale != axis.scale:
             raise InputError(
                 f"{path}: its {axis.name} is not of free size, the same for input and output; give the "
                 "package of a network that takes images of many sizes"
@@ -246,13 +254,21 @@ def _step_and_halo(description: Description, path: Path) -> tuple[int, int]:
 class _Foreign(nn.Module):
     """Another program's network as one that gives logits."""
 
-    def __init__(self, network: nn.Module, name: str, outputs: int, step: int, halo: int, gives_logits: bool):
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        outputs: int,
+        step: tuple[int, ...],
+        halo: tuple[int, ...],
+        gives_logits: bool,
+    ):
         super().__init__()
         self.network, self.name, self.outputs = network, name, outputs
-        self.step, self.halo, self.gives_logits = (step, step), (halo, halo), gives_logits
+        self.step, self.halo, self.gives_logits = step, halo, gives_logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits `(batch, outputs, y, x)` of probabilities `(batch, 1, y, x)`.
+        """Logits `(batch, outputs, *spatial)` of probabilities `(batch, 1, *spatial)`.
 
         Raises:
             InputError: the network fails, or gives something else than its description says.

@@ -122,13 +122,15 @@ def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[st
     tiling = Tiling.of(model)
     base = "probability" if spec.kind == "enhancer" else "raw"
     names = [base] if spec.in_channels == 1 else [f"{base}{i}" for i in range(spec.in_channels)]
-    free = {"min": tiling.min, "step": tiling.step}
+    axes = [*zip("zyx"[-spec.ndim :], tiling.min, tiling.step, tiling.halo, strict=True)]
+    free = {axis: {"size": {"min": least, "step": step}} for axis, least, step, _ in axes}
+    cut = {axis: {"halo": halo, "size": {"tensor_id": "input", "axis_id": axis}} for axis, _, _, halo in axes}
     probability = {"type": "float32", "range": [0.0, 1.0]}
     return {
         "inputs": [
             {
                 "id": "input",
-                "axes": _axes(names, lambda axis: {"size": free}),
+                "axes": _axes(names, free),
                 "data": probability if spec.kind == "enhancer" else {"type": "float32"},
                 "test_tensor": file("test_input.npy"),
             }
@@ -136,10 +138,7 @@ def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[st
         "outputs": [
             {
                 "id": "output",
-                "axes": _axes(
-                    [_identifier(output.title) for output in spec.outputs],
-                    lambda axis: {"halo": tiling.halo, "size": {"tensor_id": "input", "axis_id": axis}},
-                ),
+                "axes": _axes([_identifier(output.title) for output in spec.outputs], cut),
                 "data": probability,
                 "test_tensor": file("test_output.npy"),
             }
@@ -147,8 +146,8 @@ def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[st
     }
 
 
-def _axes(channels: list[str], size: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
-    space = [{"type": "space", "id": axis, **size(axis)} for axis in ("y", "x")]
+def _axes(channels: list[str], sizes: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    space = [{"type": "space", "id": axis, **size} for axis, size in sizes.items()]
     return [{"type": "batch"}, {"type": "channel", "channel_names": channels}, *space]
 
 

@@ -19,51 +19,58 @@ from shallow2deep.outputs import Output
 
 _NEWEST = 9  # that ilastik 1.4.1 and 1.4.2 read
 FORMAT_VERSION = f"0.5.{_NEWEST}"
-_TARGET = 512  # pixels per side that ilastik aims at in 2D
+_TARGET = {2: 512, 3: 64}  # pixels per side that ilastik aims at
 _AXES = {"batch", "time", "channel", "z", "y", "x"}
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Sizes in pixels, the same for y and x.
+    """Sizes in pixels, per spatial axis.
 
     Attributes:
-        min, step: a network takes tiles of `min + n * step` pixels per side.
+        min, step: a network takes tiles of `min + n * step` pixels, with the same n for all axes.
         halo: pixels at each side of a tile whose result is not used.
     """
 
-    min: int
-    step: int
-    halo: int
+    min: tuple[int, ...]
+    step: tuple[int, ...]
+    halo: tuple[int, ...]
 
     @classmethod
     def of(cls, network: UNet) -> "Tiling":
         """What a package states of `network`.
 
-        ilastik takes the smallest tiles of 512 pixels or more. With a minimum of four halos it uses at least
-        a quarter of what it computes; tiles hardly larger than twice their halo would cost many times more.
+        ilastik takes the smallest tiles of 512 pixels or more, in 3D of 64. With a minimum of four halos it
+        uses along each axis at least half of what it computes; tiles hardly larger than twice their halo
+        would cost many times more.
         """
-        halo, step = max(network.halo), max(network.step)  # the same along both axes
-        return cls(4 * halo, step, halo)
+        return cls(tuple(4 * halo for halo in network.halo), network.step, network.halo)
 
     @property
-    def tile(self) -> int:
-        """Pixels per side of ilastik's tiles."""
-        return self.min + max(0, -(-(_TARGET - self.min) // self.step)) * self.step
+    def tile(self) -> tuple[int, ...]:
+        """Pixels of ilastik's tiles."""
+        sizes = list(zip(self.min, self.step, strict=True))
+        n = max(-(-(_TARGET[len(sizes)] - least) // step) for least, step in sizes)
+        return tuple(least + max(0, n) * step for least, step in sizes)
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """Of a tile, what is used of its result."""
+        return tuple(n - 2 * halo for n, halo in zip(self.tile, self.halo, strict=True))
 
 
 def predict_tiled(network: Callable[[Tensor], Tensor], image: np.ndarray, tiling: Tiling) -> np.ndarray:
     """What ilastik shows for an image: each tile is predicted alone and cut to its middle.
 
     Args:
-        network: gives `(1, K, y, x)` for float32 `(1, C, y, x)`.
-        image: float32 `(C, y, x)`.
+        network: gives `(1, K, *spatial)` for float32 `(1, C, *spatial)`.
+        image: float32 `(C, *spatial)`.
 
     Returns:
-        float32 `(K, y, x)`.
+        float32 `(K, *spatial)`.
     """
     sink = ArraySink(image.shape[1:])
-    predict_blocks(_Tiled(network, tiling), ArraySource(image), sink, [tiling.tile - 2 * tiling.halo] * 2)
+    predict_blocks(_Tiled(network, tiling), ArraySource(image), sink, tiling.inner)
     return sink.array
 
 
@@ -74,21 +81,24 @@ class _Tiled:
     network: Callable[[Tensor], Tensor]
     tiling: Tiling
     border: Literal["clip"] = "clip"
-    step: tuple[int, int] = (1, 1)
     outputs: tuple[Output, ...] = ()
 
     @property
-    def halo(self) -> tuple[int, int]:
-        return self.tiling.halo, self.tiling.halo
+    def step(self) -> tuple[int, ...]:
+        return (1,) * len(self.halo)
+
+    @property
+    def halo(self) -> tuple[int, ...]:
+        return self.tiling.halo
 
     def __call__(self, block: np.ndarray, inner: Window) -> np.ndarray:
         tile, halo = self.tiling.tile, self.tiling.halo
-        before = [halo - s.start for s in inner]  # what is missing beyond the image's border
-        widths = [(b, tile - n - b) for b, n in zip(before, block.shape[1:], strict=True)]
+        before = [h - s.start for h, s in zip(halo, inner, strict=True)]  # missing beyond the image's border
+        widths = [(b, size - n - b) for b, size, n in zip(before, tile, block.shape[1:], strict=True)]
         x = torch.from_numpy(np.pad(block, [(0, 0), *widths], mode="reflect"))
         with torch.inference_mode():
             p = self.network(x[None])[0].numpy()
-        middle = (slice(halo, halo + s.stop - s.start) for s in inner)
+        middle = (slice(h, h + s.stop - s.start) for h, s in zip(halo, inner, strict=True))
         return p[(slice(None), *middle)]
 
 

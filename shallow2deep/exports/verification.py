@@ -32,7 +32,7 @@ def compare_with(path: str | Path, network: UNet, spec: ModelSpec, image: np.nda
     Args:
         path: zip file or folder.
         network, spec: what was exported.
-        image: `(C, y, x)`, as `sample` of `write_package`.
+        image: `(C, *spatial)`, as `sample` of `write_package`.
 
     Raises:
         Shallow2DeepError: the difference is above 1e-4.
@@ -73,9 +73,10 @@ def require_bioimageio() -> Any:
 
 def checked_sample(sample: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """`sample` as float32."""
-    if sample.ndim != 3 or len(sample) != spec.in_channels or not sample.size:
+    if sample.ndim != spec.ndim + 1 or len(sample) != spec.in_channels or not sample.size:
+        axes = ("z, y" if spec.ndim == 3 else "y") + " and x"
         raise InputError(
-            f"a sample of shape {sample.shape} came; give one of {spec.in_channels} channels, y and x"
+            f"a sample of shape {sample.shape} came; give one of {spec.in_channels} channels, {axes}"
         )
     low, high = float(sample.min()), float(sample.max())
     if not np.isfinite([low, high]).all() or (spec.kind == "enhancer" and not -1e-6 < low <= high < 1 + 1e-6):

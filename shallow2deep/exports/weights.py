@@ -47,7 +47,7 @@ class PackagedUNet(UNet):
         self.mean, self.deviation = mean, deviation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities `(batch, out_channels, y, x)` of `x`, `(batch, in_channels, y, x)`."""
+        """Probabilities `(batch, out_channels, *spatial)` of `x`, `(batch, in_channels, *spatial)`."""
         return torch.sigmoid(super().forward((x - self.mean) / self.deviation))
 
 
@@ -82,15 +82,19 @@ def architecture() -> str:
 
 
 def test_input(model: PackagedUNet, sample: np.ndarray) -> Tensor:
-    """The part of the sample that varies most, `(1, C, y, x)`, of the smallest valid size.
+    """The part of the sample that varies most, `(1, C, *spatial)`, of the smallest valid size.
 
     A part where nothing is would give the same result everywhere, and test nothing.
     """
     size = Tiling.of(model).min
-    corners = product(*({*range(0, max(n - size, 0), size // 2), max(n - size, 0)} for n in sample.shape[1:]))
-    parts = (sample[:, y : y + size, x : x + size] for y, x in sorted(corners))
+    sides = list(zip(sample.shape[1:], size, strict=True))
+    corners = product(*({*range(0, max(n - side, 0), side // 2), max(n - side, 0)} for n, side in sides))
+    parts = (
+        sample[(slice(None), *(slice(a, a + side) for a, side in zip(corner, size, strict=True)))]
+        for corner in sorted(corners)
+    )
     part = max(parts, key=lambda part: float(part.std()))
-    missing = [(0, size - n) for n in part.shape[1:]]
+    missing = [(0, side - n) for n, side in zip(part.shape[1:], size, strict=True)]
     return torch.from_numpy(np.pad(part, [(0, 0), *missing], mode="reflect"))[None]
 
 
@@ -103,8 +107,9 @@ def weight_files(model: PackagedUNet, example: Tensor, formats: Sequence[str]) -
         "test_output.npy": _npy(result),
         "weights.pt": _state_dict(model),
     }
-    y, x = (4 * n for n in model.step)
-    small = example[..., :y, :x]
+    small = example
+    for axis, n in enumerate(model.step, 2):
+        small = small.narrow(axis, 0, 4 * n)
     if "torchscript" in formats:
         files["torchscript.pt"] = _torchscript(model, small)
     if "onnx" in formats:
@@ -161,7 +166,7 @@ def _onnx(model: PackagedUNet, example: Tensor) -> bytes:
         warnings.simplefilter("ignore")  # of torch about its own insides
         program = torch.onnx.export(
             model,
-            (example.expand(2, -1, -1, -1),),  # a batch of one would be taken for a constant
+            (example.expand(2, *example.shape[1:]),),  # a batch of one would be taken for a constant
             dynamo=True,
             dynamic_shapes=(sizes,),
             external_data=False,

@@ -184,11 +184,12 @@ def _view_of_volume(plane: Plane, strokes: np.ndarray, volume: np.ndarray) -> np
     starts = [
         max(0, min(p - _MAX_SIDE // 2, n - _MAX_SIDE)) for p, n in zip(place, strokes.shape[1:], strict=True)
     ]
-    window = tuple(slice(start, start + _MAX_SIDE) for start in starts)
     size = plane.image.voxel_size or (1.0, 1.0, 1.0)
     depth = min(_MAX_SIDE, max(1, round(len(strokes) * size[0] / size[-1])))
     y, x = (p - start for p, start in zip(place, starts, strict=True))
-    return orthogonal(volume[(..., slice(None), *window)], (z, y, x), depth)
+    top, left = starts
+    part = volume[..., top : top + _MAX_SIDE, left : left + _MAX_SIDE]
+    return orthogonal(part, (z, y, x), depth)
 
 
 def _place_to_see(strokes: np.ndarray) -> list[int]:

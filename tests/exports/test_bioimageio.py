@@ -167,7 +167,7 @@ def test_too_small_a_halo_would_be_noticed() -> None:
     ("smallest", "step", "tile"), [(64, 16, 512), (192, 8, 512), (500, 7, 514), (896, 32, 896)]
 )
 def test_ilastik_takes_the_smallest_tile_from_512_on(smallest: int, step: int, tile: int) -> None:
-    assert Tiling(smallest, step, halo=1).tile == tile
+    assert Tiling((smallest, smallest), (step, step), halo=(1, 1)).tile == (tile, tile)
 
 
 def test_another_network_is_noticed(packages: dict[str, Path]) -> None:
@@ -386,7 +386,7 @@ def test_each_rule_of_ilastik(change: Callable[[dict], object], match: str, rdf:
 def test_the_test_tensor_is_where_something_is() -> None:
     spec = SPECS["enhancer"]
     model = weights.packaged(made(spec), spec)
-    side = Tiling.of(model).min
+    side, _ = Tiling.of(model).min
     sample = np.zeros((1, 3 * side, 2 * side), np.float32)
     sample[0, -9:-3, -5:] = 1
     for image in (sample, sample[:, -20:], sample[:, :, ::-1]):

@@ -1,0 +1,159 @@
+"""Volumes from the command line: enhancer-train and adapt in 3D, stopped, resumed, exported and applied."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from balls import SHAPE, VOXEL, save_volumes, source_values, target_values
+from tiny import PACKAGE, artifacts
+
+from shallow2deep import adapt, enhancer_train, export, predict
+from shallow2deep.errors import InputError
+from shallow2deep.inputs.target import open_target
+from shallow2deep.io.map_files import read_map
+from shallow2deep.io.volumes import open_volume
+from shallow2deep.networks.model import load_spec
+from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, RawData, validated
+
+
+def s2d(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "shallow2deep", *map(str, arguments)]
+
+
+def killed_then_finished(command: list[str], made: Path) -> str:
+    """Runs a command that is killed as soon as a file is there, and runs it again."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not made.exists():
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -9, "it ended before it was killed"
+    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_volumes(tmp_path_factory.mktemp("balls"))
+
+
+@pytest.fixture(scope="module")
+def source(folder: Path) -> Path:
+    enhancer_train(validated(EnhancerTrainConfig, source_values(folder), "test"), folder / "source")
+    return folder / "source"
+
+
+@pytest.fixture(scope="module")
+def target(folder: Path, source: Path) -> Path:
+    adapt(validated(AdaptConfig, target_values(folder, source), "test"), folder / "target")
+    return folder / "target"
+
+
+def opened(folder: Path, enhancer: Path | str, **changes: object) -> tuple[AdaptConfig, str]:
+    config = validated(AdaptConfig, target_values(folder, enhancer) | changes, "test")
+    return config, open_target(config).way(config)
+
+
+def test_source_run_killed_anywhere_ends_with_the_same_bytes(
+    folder: Path, source: Path, tmp_path: Path
+) -> None:
+    spec = load_spec(source / "enhancer")
+    assert (spec.ndim, spec.strides, spec.voxel_size) == (3, ((1, 2, 2), (2, 2, 2)), VOXEL)
+    config, run = tmp_path / "config.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(source_values(folder)))))
+    told = killed_then_finished(s2d("enhancer-train", config, "--run", run), run / "enhancer" / "checkpoints")
+    assert "volumes: voxels of 20 x 10 x 10 nm, not cubes: filters plane by plane" in told
+    assert artifacts(run) == artifacts(source)
+
+
+def test_target_run_killed_anywhere_ends_with_the_same_bytes(
+    folder: Path, source: Path, target: Path, tmp_path: Path
+) -> None:
+    config, run = tmp_path / "config.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(target_values(folder, source)))))
+    made = run / "segmentor-consistency" / "checkpoints"
+    killed_then_finished(s2d("adapt", config, "--run", run), made)
+    assert artifacts(run) == artifacts(target)
+    choice = json.loads((run / "prediction" / "choice.json").read_text())
+    assert set(choice["scores"]) == {"target_forest", "enhanced", "segmentor-consistency", "source_net"}
+    assert sum(choice["held_out_strokes"].values()) >= 8
+    assert choice["dice_on_labels"]["target_forest"] > 0.7
+    for name in (*choice["scores"], "prediction"):
+        assert read_map(run / name / "target.h5")[0].shape == (2 if name == "target_forest" else 1, *SHAPE)
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_other_volumes_are_predicted_as_those_of_the_run(folder: Path, target: Path, tmp_path: Path) -> None:
+    raw = RawData(raw=(f"{folder}/target.h5:raw",))
+    for step in ("enhanced", "segmentor"):
+        (path,) = predict(target, raw, tmp_path / f"{step}.h5", step)
+        name = "enhanced" if step == "enhanced" else "segmentor-consistency"
+        assert np.array_equal(read_map(path)[0], read_map(target / name / "target.h5")[0])
+    (path,) = predict(target, RawData(raw=raw.raw, slices="4:12"), tmp_path / "part.h5", "enhanced")
+    assert read_map(path)[0].shape == (1, 8, *SHAPE[1:])
+    np.save(tmp_path / "flat.npy", np.zeros((20, 20), np.uint8))
+    with pytest.raises(InputError, match="volumes were expected"):
+        predict(target, tmp_path / "flat.npy", tmp_path / "flat.h5", "enhanced")
+
+
+def test_way_follows_from_voxels_unless_set(
+    folder: Path, source: Path, flat_enhancer: Path, tmp_path: Path
+) -> None:
+    target = target_values(folder, source)["target"]
+    with pytest.raises(InputError, match="enhancer in 3D, but ndim is 2"):
+        opened(folder, source, ndim=2, enhanced={}, segmentor=None)
+    _, long = opened(folder, flat_enhancer)
+    assert "filters plane by plane, an enhancer in 2D on planes across z" in long
+    _, cubes = opened(folder, flat_enhancer, target=target | {"voxel_size": (10, 10, 10)})
+    assert "filters in 3D, an enhancer in 2D on planes across z and y and x" in cubes
+    by_hand = {"features": {"scales": [0.7], "ndim": 3}, "enhanced": {"planes": "zyx"}}
+    _, told = opened(folder, flat_enhancer, **by_hand)
+    assert "filters in 3D, an enhancer in 2D on planes across z and y and x" in told
+    _, stretched = opened(folder, source, target=target | {"voxel_size": (50, 10, 10)})
+    assert "stretched along z by 2.5" in stretched
+    with pytest.raises(InputError, match="voxels of different shapes"):
+        values = source_values(folder)
+        values["sources"][0] = values["sources"][0] | {"voxel_size": (90, 10, 10)}
+        enhancer_train(validated(EnhancerTrainConfig, values, "test"), tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def flat_enhancer(folder: Path) -> Path:
+    """An enhancer in 2D, of planes of the same volumes."""
+    values = source_values(folder) | {"ndim": 2, "source_net": None}
+    values["forests"] |= {"patch": [16, 16]}
+    values["probabilities"] |= {"patch": [32, 32]}
+    values["enhancer"] = values["enhancer"] | {"patch": [16, 16], "steps": 4}
+    enhancer_train(validated(EnhancerTrainConfig, values, "test"), folder / "flat")
+    return folder / "flat"
+
+
+def test_enhancer_in_2d_sees_planes_across_the_axes(
+    folder: Path, flat_enhancer: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for planes in ("z", "zyx"):
+        values = target_values(folder, flat_enhancer) | {"segmentor": None, "compare": {}}
+        values["enhanced"] = values["enhanced"] | {"planes": planes}
+        adapt(validated(AdaptConfig, values, "test"), tmp_path / planes)
+        found[planes] = read_map(tmp_path / planes / "enhanced" / "target.h5")[0]
+    assert found["z"].shape == found["zyx"].shape == (1, *SHAPE)
+    assert np.abs(found["z"] - found["zyx"]).max() > 1e-4
+
+
+def test_exported_enhancer_in_3d_is_taken_by_adapt(
+    folder: Path, source: Path, target: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
+    package = export(source, tmp_path / "balls.zip", overrides=PACKAGE)
+    values = target_values(folder, package) | {"segmentor": None, "compare": {}}
+    adapt(validated(AdaptConfig, values, "test"), tmp_path / "run")
+    again, first = (read_map(run / "enhanced" / "target.h5")[0] for run in (tmp_path / "run", target))
+    assert np.array_equal(again, first)
+    assert open_volume(target / "enhanced" / "target.h5").voxel_size == VOXEL
+    with h5py.File(folder / "target.h5") as file:
+        assert file["raw"].shape == SHAPE
