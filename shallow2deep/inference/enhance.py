@@ -15,6 +15,7 @@ from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.network_maps import NetworkPredictor
 from shallow2deep.inference.predictor import BlockSink
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.progress import Watch
@@ -34,6 +35,7 @@ class Enhancer:
         kept: numbers of the classes, from 1, whose maps stay the forest's.
         companion: a network of the same roles that sees raw beside the map; its maps are averaged with the
             first one's.
+        overlap: of windows in place of blocks.
         watch: is told how many of a large image's blocks are done.
     """
 
@@ -44,6 +46,7 @@ class Enhancer:
     kept: frozenset[int] = frozenset()
     watch: Watch | None = None
     companion: nn.Module | None = None
+    overlap: Overlap | None = None
 
     def outputs(self, classes: Sequence[str]) -> tuple[Output, ...]:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
@@ -155,7 +158,7 @@ class Enhancer:
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
             predictor, _Channels(scaled), _Reordered(enhanced, self._order), self.settings.block,
-            watch=self.watch, what=f"{what} blocks at scale {scale:g}",
+            watch=self.watch, what=f"{what} blocks at scale {scale:g}", overlap=self.overlap,
         )  # fmt: skip
         return _resized(enhanced, (height, width))
 

@@ -14,6 +14,7 @@ from shallow2deep.inference.enhance import Enhancer
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, kept_classes
 from shallow2deep.io.disk_map import DiskMap, Map
@@ -106,19 +107,21 @@ def image_predictor(
     device: torch.device,
     enhancer: OpenedEnhancer,
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
         enhancer: the run's own.
         watch: is told how many of a large image's blocks are done.
+        overlap: of windows in place of blocks.
 
     Raises:
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return network_predictor(network, spec, device, watch)
+        return network_predictor(network, spec, device, watch, overlap)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -133,30 +136,39 @@ def image_predictor(
         engine=config.engine,
         threads=threads_each(config.jobs),
         watch=watch,
+        overlap=overlap,
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancer(config, enhancer, device, watch)
+    applied = applied_enhancer(config, enhancer, device, watch, overlap)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
 
 def applied_enhancer(
-    config: AdaptConfig, enhancer: OpenedEnhancer, device: torch.device, watch: Watch | None = None
+    config: AdaptConfig,
+    enhancer: OpenedEnhancer,
+    device: torch.device,
+    watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> Enhancer:
     """An enhancer, as the settings apply it to the classes that it is for."""
     kept = kept_classes(config, enhancer.spec)
     companion = enhancer.companion if config.enhanced.raw else None
     outputs = enhancer.spec.outputs
-    return Enhancer(enhancer.network, outputs, config.enhanced, device, kept, watch, companion)
+    return Enhancer(enhancer.network, outputs, config.enhanced, device, kept, watch, companion, overlap)
 
 
 def network_predictor(
-    network: UNet, spec: ModelSpec, device: torch.device, watch: Watch | None = None
+    network: UNet,
+    spec: ModelSpec,
+    device: torch.device,
+    watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> ImagePredictor:
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
-    apply = partial(predict_raw, network, spec, device=device, watch=watch)
+    apply = partial(predict_raw, network, spec, device=device, watch=watch, overlap=overlap)
     return ImagePredictor(apply, spec.outputs, 2, learned)
 
 
