@@ -33,7 +33,11 @@ _HOMES = {
     "Watch": "progress",
     "Moments": "inference.moments",
     "Predictor": "inference.predictor",
+    "LabelledWindows": "inference.windows",
+    "Overlap": "inference.windows",
+    "Windows": "inference.windows",
     "predict_blocks": "inference.block_loop",
+    "predict_windows": "inference.block_loop",
     "show": "evaluation.pictures",
     "Picture": "evaluation.pictures",
     "predict_probabilities": "inference.forest_maps",
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
     from shallow2deep.forests import Forest as Forest
     from shallow2deep.inference.block_loop import Threads as Threads
     from shallow2deep.inference.block_loop import predict_blocks as predict_blocks
+    from shallow2deep.inference.block_loop import predict_windows as predict_windows
     from shallow2deep.inference.enhance import Enhancer as Enhancer
     from shallow2deep.inference.forest_maps import ForestPredictor as ForestPredictor
     from shallow2deep.inference.forest_maps import predict_probabilities as predict_probabilities
@@ -99,6 +104,9 @@ if TYPE_CHECKING:
     from shallow2deep.inference.predictor import BlockSink as BlockSink
     from shallow2deep.inference.predictor import BlockSource as BlockSource
     from shallow2deep.inference.predictor import Predictor as Predictor
+    from shallow2deep.inference.windows import LabelledWindows as LabelledWindows
+    from shallow2deep.inference.windows import Overlap as Overlap
+    from shallow2deep.inference.windows import Windows as Windows
     from shallow2deep.inputs.models import load_enhancer as load_enhancer
     from shallow2deep.io.volumes import Volume as Volume
     from shallow2deep.io.volumes import open_volume as open_volume

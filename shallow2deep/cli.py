@@ -218,16 +218,28 @@ def predict(
     slices: Slices = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
     rescale: Rescale = False,
+    overlap: Annotated[
+        int | None,
+        typer.Option(min=0, help="pixels that windows share, in place of blocks that see around them"),
+    ] = None,
+    border_weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="with --overlap: of windows near their borders; 0.1 if not given"),
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
+    from shallow2deep.errors import InputError
     from shallow2deep.settings import RawData, validated
 
+    if border_weight is not None and overlap is None:
+        raise InputError("--border-weight is that of windows that overlap; give --overlap, too")
     data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
     require_named(data)
     from shallow2deep.commands.predict import predict as run_predict
 
-    for path in run_predict(model, data, out, step, device, trust, rescale):
+    weight = 0.1 if border_weight is None else border_weight
+    for path in run_predict(model, data, out, step, device, trust, rescale, overlap, weight):
         typer.echo(path)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities, compare_with_learned
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, open_enhancer
 from shallow2deep.inputs.results import (
@@ -45,6 +46,8 @@ def predict(
     device: str = "auto",
     trust: bool = False,
     rescale: bool = False,
+    overlap: int | None = None,
+    border_weight: float = 0.1,
 ) -> list[Path]:
     """Predicts images with a finished adaptation, or with a segmentor or source net.
 
@@ -57,6 +60,9 @@ def predict(
         trust: whether Python code in the enhancer's package may be run, if it needs that.
         rescale: whether images are shifted and scaled to the range of values that the forest or network has
             learned on; otherwise those far outside are refused.
+        overlap: if given, pixels that windows share, whose weighted mean is taken, in place of blocks with a
+            halo, which give what the whole image at once gives; see `Windows`.
+        border_weight: how much the half of these pixels count that is nearer to a window's border, 0 to 1.
 
     Returns:
         The files written: float32 `(C, [z,] y, x)` each.
@@ -66,7 +72,8 @@ def predict(
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
     bar = Bar()
-    how, colours = _predictor_of(Path(model), step, device, trust, bar)
+    windows = None if overlap is None else Overlap(overlap, border_weight)
+    how, colours = _predictor_of(Path(model), step, device, trust, bar, windows)
     images = open_images(data, how.ndim, colours)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
@@ -115,7 +122,7 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
 
 
 def _predictor_of(
-    model: Path, step: str, device_name: str, trust: bool, watch: Watch
+    model: Path, step: str, device_name: str, trust: bool, watch: Watch, overlap: Overlap | None
 ) -> tuple[ImagePredictor, str]:
     """How images are predicted, and whether in grey or by each channel."""
     device = choose_device(device_name)
@@ -123,7 +130,7 @@ def _predictor_of(
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = network_predictor(network, spec, device, watch)
+        how = network_predictor(network, spec, device, watch, overlap)
         return how, "grey" if spec.in_channels == 1 else "each"
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
@@ -133,7 +140,7 @@ def _predictor_of(
     names = list(dict.fromkeys(of_classes.values() or [_candidate(model, step, config)]))
     require_current(model, names, known, trust)
     enhancers = _own_enhancers(model, config, trust, known)
-    parts = {name: image_predictor(model, name, config, device, enhancers, watch) for name in names}
+    parts = {name: image_predictor(model, name, config, device, enhancers, watch, overlap) for name in names}
     if len(parts) == 1:
         return next(iter(parts.values())), config.target.channels
     mixed = mixed_predictor({name: parts[result] for name, result in of_classes.items()})

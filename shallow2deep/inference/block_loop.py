@@ -1,5 +1,6 @@
 """The one loop over the blocks of an image: read with halo, predict, write."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import numpy as np
 from shallow2deep.blocks import Block, Window, blocks
 from shallow2deep.errors import InputError
 from shallow2deep.inference.predictor import BlockSink, BlockSource, Predictor
+from shallow2deep.inference.windows import Overlap
+from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.progress import Counter, Watch
 
 Runner = Callable[[Callable[[Block], None], Iterable[Block]], None]
@@ -37,6 +40,61 @@ class Threads:
                 pass
 
 
+_UNIT = np.float32(2**23)  # in steps of its inverse, float32 adds values up to 2 exactly, in any order
+
+
+def predict_windows(
+    predictor: Predictor,
+    source: BlockSource,
+    sink: BlockSink,
+    size: Sequence[int],
+    overlap: Overlap,
+    runner: Runner = one_by_one,
+    watch: Watch | None = None,
+    what: str = "windows",
+) -> None:
+    """Predicts an image in windows that overlap, each without what is around it; writes their weighted mean.
+
+    The sums are kept on disk, and are the same bytes for any runner.
+
+    Args:
+        predictor: gives values from 0 to 1.
+        source: `([C,] *spatial)`.
+        size: pixels of a window per axis; rounded up to the predictor's step.
+        watch, what: who is told how many of a large image's windows are done, and by what name.
+
+    Raises:
+        InputError: an overlap that does not fit the windows.
+    """
+    ndim = len(size)
+    shape = source.shape[len(source.shape) - ndim :]
+    channels = (slice(None),) * (len(source.shape) - ndim)
+    windows = overlap.windows(shape, [n + -n % step for n, step in zip(size, predictor.step, strict=True)])
+    sums, lock = list[DiskMap](), threading.Lock()
+
+    def predict(part: Block) -> None:
+        values = predictor(*_mirrored(source, channels, part, shape, (0,) * ndim))
+        kept = values[(slice(None), *part.local)] * windows.share(part.outer)
+        with lock:
+            if not sums:
+                sums.append(DiskMap.zeros((len(kept), *shape)))
+            before = sums[0][(slice(None), *part.outer)]
+            sums[0].write(part.outer, before + np.rint(kept * _UNIT) / _UNIT)
+        counter.one_more()
+
+    def parts() -> Iterable[Block]:
+        for window in windows:
+            sizes = [s.stop - s.start for s in window]  # smaller than the predictor's step in small images
+            rounded = [n + -n % step for n, step in zip(sizes, predictor.step, strict=True)]
+            inner = tuple(slice(s.start, s.start + n) for s, n in zip(window, rounded, strict=True))
+            yield Block(inner, window, tuple(slice(0, n) for n in sizes))
+
+    counter = Counter(watch, what, len(windows))
+    runner(predict, parts())
+    for block in blocks(shape, windows.size, (0,) * ndim):
+        sink.write(block.inner, sums[0][(slice(None), *block.inner)].clip(0, 1))
+
+
 def predict_blocks(
     predictor: Predictor,
     source: BlockSource,
@@ -46,6 +104,7 @@ def predict_blocks(
     wanted: Callable[[Window], bool] = lambda window: True,
     watch: Watch | None = None,
     what: str = "blocks",
+    overlap: Overlap | None = None,
 ) -> None:
     """Predicts an image block by block, with the result of the whole image at once.
 
@@ -57,7 +116,11 @@ def predict_blocks(
         block: pixels per axis that are predicted at a time; rounded up to the predictor's step.
         wanted: which blocks, by their windows, are predicted at all.
         watch, what: who is told how many of a large image's blocks are done, and by what name.
+        overlap: see `predict_windows`, which then predicts all of it in windows of this size.
     """
+    if overlap is not None:
+        predict_windows(predictor, source, sink, block, overlap, runner, watch, what)
+        return
     ndim = len(block)
     size = source.shape[len(source.shape) - ndim :]
     channels = (slice(None),) * (len(source.shape) - ndim)

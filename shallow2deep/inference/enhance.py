@@ -16,6 +16,7 @@ from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.network_maps import BLOCK, NetworkPredictor
 from shallow2deep.inference.predictor import BlockSink
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.progress import Watch
@@ -36,6 +37,7 @@ class Enhancer:
         kept: numbers of the classes, from 1, whose maps stay the forest's.
         companion: a network of the same roles that sees raw beside the map; its maps are averaged with the
             first one's.
+        overlap: of windows in place of blocks.
         watch: is told how many of a large image's blocks are done.
         planes: the axes across which planes of volumes are seen by a network in 2D, "z" or "zyx"; results
             are averaged.
@@ -52,6 +54,7 @@ class Enhancer:
     companion: nn.Module | None = None
     planes: str = "z"
     stretch: tuple[float, ...] = (1.0, 1.0, 1.0)
+    overlap: Overlap | None = None
 
     @property
     def ndim(self) -> int:
@@ -175,7 +178,7 @@ class Enhancer:
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
             predictor, _Channels(scaled), _Reordered(enhanced, self._order), self._block,
-            watch=self.watch, what=f"{what} blocks at scale {scale:g}",
+            watch=self.watch, what=f"{what} blocks at scale {scale:g}", overlap=self.overlap,
         )  # fmt: skip
         return _resized(enhanced, tuple(p.shape[1:]))
 

@@ -16,6 +16,7 @@ from shallow2deep.forests.kernel import Traversal
 from shallow2deep.inference.block_loop import Threads, predict_blocks
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.predictor import ArraySink, ArraySource, BlockSink
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.io.memory import require_memory
 from shallow2deep.outputs import Output, of_forest
@@ -123,15 +124,17 @@ def forest_map_on_disk(
     engine: str = "numba",
     threads: int = 1,
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> DiskMap:
     """See `predict_probabilities`; with no whole map in memory, and raw of any range.
 
     Args:
         watch: is told how many of a large image's blocks are done.
+        overlap: of windows in place of blocks.
     """
     _check(forest, raw)
     sink = DiskMap((len(forest.classes), *raw.shape[max(0, raw.ndim - forest.spec.ndim) :]))
-    _predict_into(sink, forest, raw, device, engine, threads, watch)
+    _predict_into(sink, forest, raw, device, engine, threads, watch, overlap)
     return sink
 
 
@@ -143,11 +146,14 @@ def _predict_into(
     engine: str,
     threads: int,
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> None:
     predictor = ForestPredictor(forest, device, engine)
     block = (BLOCK[forest.spec.ndim],) * forest.spec.ndim
     runner = Threads(threads) if predictor.on_processor else Threads(1)  # one keeps a GPU busy
-    predict_blocks(predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks")
+    predict_blocks(
+        predictor, ArraySource(raw), sink, block, runner, watch=watch, what="forest blocks", overlap=overlap
+    )
 
 
 def _check(forest: Forest, raw: np.ndarray) -> None:

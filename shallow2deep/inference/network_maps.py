@@ -14,6 +14,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.predictor import ArraySink, ArraySource
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Watch
@@ -91,11 +92,13 @@ def predict_raw(
     raw: np.ndarray,
     device: torch.device | str = "cpu",
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> np.ndarray:
     """A raw image `([C,] *spatial)` through a segmentor or source net, normalised as in its training.
 
     Args:
         watch: is told how many of a large image's blocks are done.
+        overlap: of windows in place of blocks.
 
     Returns:
         float32 `(K, *spatial)` in 0..1, in the order of `spec.outputs`.
@@ -111,12 +114,16 @@ def predict_raw(
             "give such images"
         )
     predictor = NetworkPredictor(network, spec.outputs, device, moments)
-    return _whole(predictor, channels, (BLOCK[spec.ndim],) * spec.ndim, watch)
+    return _whole(predictor, channels, (BLOCK[spec.ndim],) * spec.ndim, watch, overlap)
 
 
 def _whole(
-    predictor: NetworkPredictor, image: np.ndarray, block: Sequence[int], watch: Watch | None = None
+    predictor: NetworkPredictor,
+    image: np.ndarray,
+    block: Sequence[int],
+    watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> np.ndarray:
-    sink = ArraySink(image.shape[1:])
-    predict_blocks(predictor, ArraySource(image), sink, block, watch=watch, what="network blocks")
+    sink, what = ArraySink(image.shape[1:]), "network blocks"
+    predict_blocks(predictor, ArraySource(image), sink, block, watch=watch, what=what, overlap=overlap)
     return sink.array

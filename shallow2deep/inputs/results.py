@@ -15,6 +15,7 @@ from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes
 from shallow2deep.inputs.shapes import planes_of
@@ -108,19 +109,21 @@ def image_predictor(
     device: torch.device,
     enhancers: Sequence[OpenedEnhancer],
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> ImagePredictor:
     """How a result whose stage is finished predicts.
 
     Args:
         enhancers: the run's own.
         watch: is told how many of a large image's blocks are done.
+        overlap: of windows in place of blocks.
 
     Raises:
         InputError: its forest was not there, as maps made elsewhere took its place.
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return network_predictor(network, spec, device, watch)
+        return network_predictor(network, spec, device, watch, overlap)
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -135,10 +138,12 @@ def image_predictor(
         engine=config.engine,
         threads=threads_each(config.jobs),
         watch=watch,
+        overlap=overlap,
     )
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
-    applied = applied_enhancers(config, enhancers, forest.record.get("voxel_size"), device, watch)
+    size = forest.record.get("voxel_size")
+    applied = applied_enhancers(config, enhancers, size, device, watch, overlap)
     apply = partial(_enhanced_map, to_map, applied)
     return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
 
@@ -174,6 +179,7 @@ def applied_enhancers(
     voxel_size: Sequence[float] | None,
     device: torch.device,
     watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> Enhancers:
     """Enhancers, in the order of `given_enhancers`, each applied to the classes that it is for.
 
@@ -187,7 +193,7 @@ def applied_enhancers(
         companion = one.companion if config.enhanced.raw else None
         outputs, stretch = one.spec.outputs, stretch_between(voxel_size, one.spec.voxel_size)
         applied = Enhancer(
-            one.network, outputs, config.enhanced, device, kept, watch, companion, planes, stretch
+            one.network, outputs, config.enhanced, device, kept, watch, companion, planes, stretch, overlap
         )
         found.append(applied)
     return Enhancers(tuple(found))
@@ -200,11 +206,15 @@ def untouched_classes(config: AdaptConfig, enhancers: Sequence[OpenedEnhancer]) 
 
 
 def network_predictor(
-    network: UNet, spec: ModelSpec, device: torch.device, watch: Watch | None = None
+    network: UNet,
+    spec: ModelSpec,
+    device: torch.device,
+    watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> ImagePredictor:
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
-    apply = partial(predict_raw, network, spec, device=device, watch=watch)
+    apply = partial(predict_raw, network, spec, device=device, watch=watch, overlap=overlap)
     return ImagePredictor(apply, spec.outputs, spec.ndim, learned)
 
 

@@ -29,6 +29,19 @@ class DiskMap:
         self._file, self._lock = SpooledTemporaryFile(_IN_MEMORY), threading.Lock()  # noqa: SIM115
         self._start = 0
 
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...]) -> Self:
+        """A map of zeros, which need not be written.
+
+        Raises:
+            NoRoomError: the disk with temporary files is full.
+        """
+        made = cls(shape)
+        with room_for(Path(gettempdir()) / "map", made.nbytes):
+            made._file.seek(made.nbytes - 1)
+            made._file.write(b"\0")
+        return made
+
     def __len__(self) -> int:
         return self.shape[0]
 

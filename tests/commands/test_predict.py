@@ -10,7 +10,7 @@ from tiny import SIZE, Data
 
 from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError, RunBusyError
-from shallow2deep.inference import forest_maps
+from shallow2deep.inference import forest_maps, network_maps
 from shallow2deep.io.atomic import one_writer
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.progress import Bar
@@ -116,3 +116,43 @@ def test_blocks_of_a_large_image_are_counted(
     predict(target_run, f"{data.folder}/target0_raw.png", tmp_path / "p.h5", "enhanced")
     assert told.pop("forest blocks") == [(n, 36) for n in range(1, 37)]
     assert told == {"predicting": [(0, 1), (1, 1)]}  # the enhancer has one block at each scale
+
+
+def test_windows_that_overlap_can_take_the_place_of_blocks(
+    target_run: Path, source_run: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What differs does so where windows see too little, and less where their borders count less."""
+    raw = f"{data.folder}/target0_raw.png"
+    monkeypatch.setattr(forest_maps, "BLOCK", {2: 48})
+    monkeypatch.setattr(network_maps, "_BLOCK", {2: 48})
+    for model, step in ((target_run, "forest"), (source_run / "source_net", "recommended")):
+        maps = [
+            open_volume(predict(model, raw, tmp_path / f"{step}{n}.h5", step, "cpu", **options)[0]).read()
+            for n, options in enumerate([{}, {"overlap": 32, "border_weight": 0}, {"overlap": 0}])
+        ]
+        assert {p.shape for p in maps} == {maps[0].shape}
+        averaged, apart = (float(np.abs(p - maps[0]).mean()) for p in maps[1:])
+        assert 0 < averaged < apart < 0.05
+        assert all(0 <= p.min() < p.max() <= 1 for p in maps)
+    with pytest.raises(InputError, match=r"an overlap of 48 pixels came for windows of \(48, 48\)"):
+        predict(target_run, raw, tmp_path / "p.h5", "forest", "cpu", overlap=48)
+    with pytest.raises(InputError, match="a weight of borders of 2 came"):
+        predict(target_run, raw, tmp_path / "p.h5", "forest", "cpu", overlap=8, border_weight=2)
+    assert not (tmp_path / "p.h5").exists()
+
+
+def test_a_companion_and_several_scales_see_windows_too(data: Data) -> None:
+    from shallow2deep.inference.enhance import Enhancer
+    from shallow2deep.inference.windows import Overlap
+    from shallow2deep.networks.model import ModelSpec
+    from shallow2deep.outputs import Output
+    from shallow2deep.settings import EnhancedSettings, NetworkSettings
+
+    size = NetworkSettings(features=2, depth=1, stem=1)
+    network = ModelSpec.of("enhancer", (Output(None),), size, 2, in_channels=1).build()
+    p = np.random.default_rng(0).random((2, 64, 50), np.float32)
+    settings = EnhancedSettings(block=(24, 24), scales=(0.7, 1.0))
+    blocks = Enhancer(network, (Output(None),), settings).enhance(p)
+    windows = Enhancer(network, (Output(None),), settings, overlap=Overlap(16, 0.0)).enhance(p)
+    assert windows.shape == blocks.shape == (1, 64, 50)
+    assert 0 < np.abs(windows - blocks).mean() < 0.02
