@@ -23,11 +23,13 @@ from shallow2deep.settings.networks import (
 )
 from shallow2deep.settings.package import AuthorSettings, CitationSettings, PackageSettings
 from shallow2deep.settings.reading import absolute_names, anchored, dump_yaml, read_yaml, with_overrides
+from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
 __all__ = [
     "ADAPT",
+    "SIZE",
     "AdaptConfig",
     "AugmentSettings",
     "AuthorSettings",
@@ -42,6 +44,7 @@ __all__ = [
     "ForestsSettings",
     "ImageTable",
     "NetworkSettings",
+    "ObjectsSettings",
     "OptimisationSettings",
     "PackageSettings",
     "ProbabilitiesSettings",
