@@ -131,7 +131,7 @@ def _predictor_of(
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
     known = known_of(model)
-    name = _candidate(model, step, config)
+    name = candidate(model, step, config)
     require_current(model, [name, PREDICTION] if step == RECOMMENDED else [name], known, trust)
     enhancer = _own_enhancer(model, trust, known)
     return image_predictor(model, name, config, device, enhancer, watch), config.target.channels
@@ -143,7 +143,7 @@ def _own_enhancer(run: Path, trust: bool, known: Known) -> OpenedEnhancer:
     return open_enhancer(run / ENHANCER, trust, known)
 
 
-def _candidate(run: Path, step: str, config: AdaptConfig) -> str:
+def candidate(run: Path, step: str, config: AdaptConfig) -> str:
     """The name of a candidate's folder."""
     if step == RECOMMENDED:
         if not (run / PREDICTION / "manifest.json").is_file():

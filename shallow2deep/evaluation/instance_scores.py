@@ -40,11 +40,11 @@ def instance_scores(tables: Sequence[csr_array]) -> dict[str, float]:
     With TP the pairs of a true and a found object whose IoU is above a threshold (from 0.5 on no object is in
     two), FP the other found and FN the other true objects: average precision at the threshold is
     TP / (TP + FP + FN), and `average_precision` its mean over 0.5, 0.55 … 0.95 (Data Science Bowl 2018). At
-    0.5 also precision, recall, and `matched_dice`: the sum of the pairs' Dice over TP + (FP + FN) / 2, which is
-    panoptic quality with Dice in place of IoU.
+    0.5 also precision, recall, and `matched_dice`: the sum of the pairs' Dice over TP + (FP + FN) / 2, which
+    is panoptic quality with Dice in place of IoU.
 
-    Within the true objects alone, as in CREMI and SNEMI3D: variation of information in bits, its parts `vi_split`
-    and `vi_merge` (found pieces of one true object, true objects in one found), and the adapted Rand error.
+    Within the true objects alone, as in CREMI and SNEMI3D: variation of information in bits, its parts
+    `vi_split` and `vi_merge` (true objects in pieces, and several in one), and the adapted Rand error.
 
     Args:
         tables: of each image, see `overlap_table`.
@@ -52,18 +52,18 @@ def instance_scores(tables: Sequence[csr_array]) -> dict[str, float]:
     Returns:
         A score whose denominator is 0 is nan.
     """
-    counts = {threshold: np.zeros(3, np.int64) for threshold in THRESHOLDS}
+    counts = {threshold: [0, 0, 0] for threshold in THRESHOLDS}
     dice = 0.0
     for table in tables:
         n_true, n_found = table.shape[0] - 1, table.shape[1] - 1
         values = ious(table)[2]
         for threshold, total in counts.items():
             tp = int(np.count_nonzero(values > threshold))
-            total += (tp, n_found - tp, n_true - tp)
+            total[:] = np.add(total, (tp, n_found - tp, n_true - tp)).tolist()
         matched = values[values > THRESHOLDS[0]]
         dice += float((2 * matched / (1 + matched)).sum())
     precisions = [_ratio(tp, tp + fp + fn) for tp, fp, fn in counts.values()]
-    tp, fp, fn = (int(n) for n in counts[THRESHOLDS[0]])
+    tp, fp, fn = counts[THRESHOLDS[0]]
     return {
         "ap_50": precisions[0],
         "ap_75": precisions[THRESHOLDS.index(0.75)],
@@ -82,7 +82,8 @@ def _partition_scores(tables: Iterable[csr_array]) -> dict[str, float]:
     inside.eliminate_zeros()
     if not inside.sum():
         return dict.fromkeys(("vi", "vi_split", "vi_merge", "adapted_rand_error"), float("nan"))
-    split, merge = variation_of_information(table=inside / inside.sum())
+    none = np.zeros(0, int)  # images that it compares although it takes the table
+    split, merge = variation_of_information(none, none, table=inside / inside.sum())
     # pairs of pixels: there are none where every object is one pixel
     pairs = (inside.sum(axis=0) > 1).any() or (inside.sum(axis=1) > 1).any()
     error = adapted_rand_error(table=inside)[0] if pairs else float("nan")

@@ -22,14 +22,15 @@ def shares_above(
     Returns:
         two arrays `(strokes, len(GRID))`.
     """
-    inside, outside = [], []
+    inside: list[np.ndarray] = []
+    outside: list[np.ndarray] = []
     for p, drawn in zip(maps, held, strict=True):
         for value in np.unique(drawn[drawn > 0]):
             for stroke in regionprops(label(drawn == value, connectivity=drawn.ndim)):
                 values = p[tuple(stroke.coords.T)]
                 share = (values[:, None] > GRID).mean(0)
                 (inside if value == number else outside).append(share)
-    return tuple(np.reshape(shares, (-1, len(GRID))) for shares in (inside, outside))  # type: ignore[return-value]
+    return np.reshape(inside, (-1, len(GRID))), np.reshape(outside, (-1, len(GRID)))
 
 
 def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float | None:

@@ -21,8 +21,8 @@ def write_labels(path: Path, labels: np.ndarray, voxel_size: Sequence[float] | N
     """Writes a label image, whole or not at all, and the same bytes every time.
 
     Args:
-        path: ends in .tif (for ImageJ; as OME-TIFF where there are more than 65535 objects, which ImageJ's own
-            form cannot hold) or in .zarr (OME-Zarr 0.4).
+        path: ends in .tif (for ImageJ; as OME-TIFF where there are more than 65535 objects, which ImageJ's
+            own form cannot hold) or in .zarr (OME-Zarr 0.4).
         labels: whole numbers `([z,] y, x)` from 0; stored as uint16, or uint32 where needed.
         voxel_size: nm along each axis.
 
@@ -75,6 +75,4 @@ def _write_tiff(path: Path, values: np.ndarray, voxel_size: Sequence[float] | No
         *z, y, x = microns
         metadata |= {"unit": "micron", **({"spacing": z[0]} if z else {})}
         resolution = (1 / x, 1 / y)
-    tifffile.imwrite(
-        path, values, imagej=True, compression="zlib", resolution=resolution, metadata=metadata
-    )
+    tifffile.imwrite(path, values, imagej=True, compression="zlib", resolution=resolution, metadata=metadata)

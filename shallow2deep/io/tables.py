@@ -28,3 +28,22 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if value != value else f"{value:.7g}"
     return value
+
+
+def join_csv(path: Path, parts: Mapping[str, Path], what: str) -> None:
+    """Writes the rows of several CSV files as one, with a first column `what` that holds the parts' names.
+
+    Columns are those of all parts together; where a part has not one, cells are empty.
+    """
+    rows: list[dict[str, str]] = []
+    columns = {what: None}
+    for name, part in parts.items():
+        with part.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns |= dict.fromkeys(reader.fieldnames or ())
+            rows += [{what: name, **row} for row in reader]
+    text = StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -25,9 +25,9 @@ def instances(
 ) -> np.ndarray:
     """The objects of a map.
 
-    Blobs are where the foreground is above the threshold, parted by `split` below: where there is a boundary
-    map, along its ridges, else along the narrowest places. Cells are what membranes, the foreground, part; they
-    meet in the membranes' midst.
+    Blobs are where the foreground is above the threshold, see `parted`: along the ridges
+    of the boundary map where there is one, else at the narrowest places. Cells are what membranes, the
+    foreground, part; they meet in the midst of the membranes.
 
     Args:
         foreground: float `([z,] y, x)` in 0..1.
@@ -121,16 +121,15 @@ def _without_shallow_valleys(basins: np.ndarray, height: np.ndarray, depth: floa
 
 def _saddles(basins: np.ndarray, height: np.ndarray) -> list[tuple[int, int, float]]:
     """The pairs of basins that share a face, and the height of the highest pass, highest first."""
-    found: dict[str, list[np.ndarray]] = {"pair": [], "height": []}
     count = np.int64(basins.max() + 1)
+    pairs, lows = [], []
     for axis in range(basins.ndim):
         a, b = _neighbours(basins, axis)
         touching = (a != b) & (a > 0) & (b > 0)
-        low, high = np.minimum(*_neighbours(height, axis))[touching], None
-        a, b = a[touching].astype(np.int64), b[touching].astype(np.int64)
-        found["pair"].append(np.minimum(a, b) * count + np.maximum(a, b))
-        found["height"].append(low)
-    pair, heights = (np.concatenate(parts) for parts in found.values())
+        low, high = np.sort([a[touching], b[touching]], axis=0).astype(np.int64)
+        pairs.append(low * count + high)
+        lows.append(np.minimum(*_neighbours(height, axis))[touching])
+    pair, heights = np.concatenate(pairs), np.concatenate(lows)
     order = np.lexsort((pair, -heights))
     first = np.sort(np.unique(pair[order], return_index=True)[1])
     chosen = order[first]

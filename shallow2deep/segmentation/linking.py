@@ -6,7 +6,7 @@ from skimage.metrics import contingency_table
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> csr_array:
-    """How many pixels each object of one label image shares with each of another; row and column 0: background."""
+    """How many pixels each object shares with each of another label image; row and column 0: background."""
     return contingency_table(first, second, sparse_type="array")
 
 
@@ -29,8 +29,8 @@ def ious(table: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def linked(planes: np.ndarray, least: float) -> np.ndarray:
     """Label images of planes as one of a volume.
 
-    An object is the same as one of the next plane if each overlaps with no other more, as IoU, and by at least
-    `least`.
+    An object is the same as one of the next plane if each overlaps with no other more, as IoU, and by at
+    least `least`.
 
     Args:
         planes: whole numbers `(z, y, x)`, each plane with numbers of its own.

@@ -18,15 +18,15 @@ def measured(
 ) -> Table:
     """A row for each object, in the order of their numbers.
 
-    Columns: `label`; `area_px` or `volume_voxels`; `centroid_y_px` …; `bbox_y_start`, `bbox_y_stop` … (pixels,
-    the stop is beyond the object); of images also the axes of the ellipse of the same second moments, and its
-    eccentricity. With a voxel size also `area_um2` or `volume_um3`, `centroid_y_um` … and the axes in µm.
+    Columns: `label`; `area_px` or `volume_voxels`; `centroid_y_px` …; `bbox_y_start`, `bbox_y_stop` …
+    (pixels; the stop is just beyond); of images also the axes of the ellipse of the same second moments, and
+    its eccentricity. With a voxel size also `area_um2` or `volume_um3`, `centroid_y_um` … and the axes in µm.
 
     Args:
         labels: whole numbers `([z,] y, x)`, 0 background.
         voxel_size: nm along each axis.
-        intensities: images `([C,] [z,] y, x)` by name, of which `NAME_mean`, `NAME_min`, `NAME_max` are taken;
-            with channels `NAME_c0_mean` …
+        intensities: images `([C,] [z,] y, x)` by name; columns `NAME_mean`, `NAME_min`, `NAME_max`, or with
+            channels `NAME_c0_mean` …
     """
     axes = "zyx"[-labels.ndim :]
     bulk = "area" if labels.ndim == 2 else "volume"
@@ -47,8 +47,10 @@ def measured(
 
 def _units(voxel_size: Sequence[float] | None, ndim: int) -> list[tuple[str, Sequence[float]]]:
     """The units that lengths are told in, and how many of each a pixel has along each axis."""
-    pixels = [("px", (1.0,) * ndim)]
-    return pixels if voxel_size is None else [*pixels, ("um", [v / 1e3 for v in voxel_size])]
+    units: list[tuple[str, Sequence[float]]] = [("px", (1.0,) * ndim)]
+    if voxel_size is not None:
+        units.append(("um", [v / 1e3 for v in voxel_size]))
+    return units
 
 
 def _ellipses(labels: np.ndarray, voxel_size: Sequence[float] | None) -> Table:
@@ -69,14 +71,3 @@ def _intensities(labels: np.ndarray, name: str, image: np.ndarray) -> Table:
         found = regionprops_table(labels, one, properties=[f"intensity_{what}" for what in _INTENSITIES])
         table |= {f"{title}_{what}": found[f"intensity_{what}"] for what in _INTENSITIES}
     return table
-
-
-def joined(tables: Mapping[str, Table]) -> Table:
-    """The tables of several images as one, with a first column that says of which image a row is."""
-    names = dict.fromkeys(name for table in tables.values() for name in table)
-    rows = {image: len(table["label"]) for image, table in tables.items()}
-    out: Table = {"image": np.repeat(np.array(list(rows), dtype=object), list(rows.values()))}
-    for name in names:
-        parts = [t.get(name, np.full(rows[i], np.nan)) for i, t in tables.items()]
-        out[name] = np.concatenate(parts)
-    return out

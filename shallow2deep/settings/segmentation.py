@@ -29,8 +29,8 @@ class ObjectsSettings(Settings):
 
     kind: Literal["blobs", "cells"] = Field(
         "blobs",
-        description="also cut the result into objects: blobs, where the foreground is the objects, or cells, where "
-        "it is the membranes between them",
+        description="also cut the result into objects: blobs, where the foreground is the objects, or cells, "
+        "where it is the membranes between them",
         json_schema_extra={**FLAG, "flag_name": "objects", "metavar": "blobs|cells"},
     )
     channel: NameOrNumber | None = Field(
@@ -42,8 +42,8 @@ class ObjectsSettings(Settings):
     split: float = Field(
         1.0,
         ge=0,
-        description="touching objects are parted where the distance to their outlines falls by more than this "
-        "on the way from one to the other, in pixels of the finest axis",
+        description="touching objects are parted where the distance to their outlines falls by more than "
+        "this on the way from one to the other, in pixels of the finest axis",
     )
     min_size: Size = Field(
         20.0, description='smaller objects, and holes, are left out: pixels, or such as "5 um2", "30 um3"'

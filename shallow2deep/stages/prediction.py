@@ -24,6 +24,7 @@ from shallow2deep.evaluation.held_out import (
     scores_of,
 )
 from shallow2deep.evaluation.metrics import DiceCounts
+from shallow2deep.evaluation.thresholds import best_threshold, shares_above
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
     ENHANCED,
@@ -45,7 +46,7 @@ from shallow2deep.seeding import generator
 from shallow2deep.settings import AdaptConfig
 
 PREDICTION, CHOICE, PLACES = "prediction", "choice.json", "where_to_paint.csv"
-_JUDGING = 7  # version of how results are judged; raised with every change
+_JUDGING = 8  # version of how results are judged; raised with every change
 COLUMNS = ("image", "z", "y", "x", "disagreement")  # of the list of places
 _PLACES = 20
 _CLEAR = 8  # pixels between a place to paint and outlines, strokes, or the border of the image
@@ -85,6 +86,7 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
         "held_out_strokes": counts,
         "held_out_pixels": sum(int(np.count_nonzero(plane.held_out)) for plane in target.planes),
         "used_pixels": sum(int(np.count_nonzero(plane.strokes)) for plane in target.planes),
+        "thresholds": {name: found.best_thresholds(name, config.classes) for name in names},
         "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
         "most_disagreement": dict(zip(("mean", "image", "z"), max(found.disagreements), strict=True)),
         "planes": [
@@ -103,6 +105,7 @@ class _Findings:
 
     Attributes:
         shares: of each candidate and class, the share of right pixels of each held-out stroke.
+        above: of each candidate and foreground class, `shares_above` of each image.
         dice: of each candidate, for each foreground class, over all dense labels.
         spreads: of each plane, how far the candidates' maps differ.
         plane_dice: of each plane and candidate, if there are dense labels.
@@ -111,6 +114,7 @@ class _Findings:
 
     names: Sequence[str]
     shares: dict[str, dict[int, np.ndarray]] = field(init=False)
+    above: dict[str, dict[int, list[tuple[np.ndarray, np.ndarray]]]] = field(init=False)
     dice: dict[str, list[DiceCounts]] = field(init=False)
     spreads: list[float] = field(default_factory=list)
     plane_dice: list[dict[str, float]] = field(default_factory=list)
@@ -119,7 +123,15 @@ class _Findings:
 
     def __post_init__(self) -> None:
         self.shares = {name: {} for name in self.names}
+        self.above = {name: {} for name in self.names}
         self.dice = {name: [] for name in self.names}
+
+    def best_thresholds(self, name: str, classes: Sequence[str]) -> dict[str, float | None]:
+        """Of a candidate, for each foreground class; None where there are no strokes to choose by."""
+        return {
+            classes[k - 1]: best_threshold(*map(np.concatenate, zip(*parts, strict=True)))
+            for k, parts in self.above[name].items()
+        }
 
 
 def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: Job) -> None:
@@ -127,7 +139,11 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
     for name in found.names:
         whole, outputs = read_map(map_path(job.run / name, image))
         maps[name] = [foreground(part, outputs) for part in image.split(whole)]
-        shares = right_shares(maps[name], [plane.held_out for plane in planes], is_exclusive(outputs))
+        held = [plane.held_out for plane in planes]
+        for k in range(len(maps[name][0])):
+            one = [part[k] for part in maps[name]]
+            found.above[name].setdefault(k + 2, []).append(shares_above(one, held, k + 2))
+        shares = right_shares(maps[name], held, is_exclusive(outputs))
         for k, values in shares.items():
             found.shares[name][k] = np.concatenate([found.shares[name].get(k, []), values])
     worst: tuple[float, int, np.ndarray] | None = None
