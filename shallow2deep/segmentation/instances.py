@@ -1,6 +1,7 @@
 """From maps to instances: thresholds, watersheds, and what is left out. Pure functions of arrays."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -36,41 +37,38 @@ def instances(
         voxel_size: nm along each axis; distances are isotropic if it is None.
 
     Returns:
-        int32 of the same shape: 0 background, objects 1, 2 … without gaps; none has a hole.
+        int32 of the same shape: 0 background, objects 1, 2 … without gaps; none encloses background.
 
     Raises:
         InputError: sizes in units that the image has not.
     """
     settings = settings or ObjectsSettings()
-    threshold = threshold if settings.threshold == "auto" else settings.threshold
+    hole = in_pixels(settings.min_size, foreground.ndim, voxel_size)
+    limit = threshold if settings.threshold == "auto" else settings.threshold
+    cut = partial(_cut, settings=settings, threshold=limit, hole=int(hole))
     if settings.by_planes and foreground.ndim == 3:
-        flat = settings.model_copy(update={"by_planes": False, "min_size": 0.0, "max_size": None})
-        flat = flat.model_copy(update={"clear_border": False})
-        size = voxel_size and voxel_size[1:]
-        edges = boundary if boundary is not None else [None] * len(foreground)
-        planes = [instances(p, b, flat, size, threshold) for p, b in zip(foreground, edges, strict=True)]
-        found = linked(np.stack(planes), settings.link)
-    else:
-        found = _parted(foreground, boundary, settings, voxel_size, threshold)
-        found = filled(found)
-    return selected(found, settings, voxel_size)
+        size = None if voxel_size is None else voxel_size[1:]
+        edges = [None] * len(foreground) if boundary is None else boundary
+        planes = [cut(p, b, size) for p, b in zip(foreground, edges, strict=True)]
+        return selected(linked(np.stack(planes), settings.link), settings, voxel_size)
+    return selected(cut(foreground, boundary, voxel_size), settings, voxel_size)
 
 
-def _parted(
-    foreground: np.ndarray,
+def _cut(
+    p: np.ndarray,
     boundary: np.ndarray | None,
-    settings: ObjectsSettings,
     voxel_size: Sequence[float] | None,
+    settings: ObjectsSettings,
     threshold: float,
+    hole: int,
 ) -> np.ndarray:
-    above = foreground > threshold
+    """All objects of an image, whose numbers may have gaps."""
+    above = p > threshold
     if settings.kind == "cells":
-        return parted(~above, np.ones_like(above), foreground, settings.split, voxel_size)
-    hole = in_pixels(settings.min_size, above.ndim, voxel_size)
-    mask = remove_small_holes(above, max_size=int(hole), connectivity=1)
-    if boundary is None:
-        return parted(mask, mask, None, settings.split, voxel_size)
-    return parted(mask & (boundary <= BOUNDARY_THRESHOLD), mask, boundary, settings.split, voxel_size)
+        return filled(parted(~above, np.ones_like(above), p, settings.split, voxel_size))
+    mask = remove_small_holes(above, max_size=hole, connectivity=1)
+    interior = mask if boundary is None else mask & (boundary <= BOUNDARY_THRESHOLD)
+    return filled(parted(interior, mask, boundary, settings.split, voxel_size))
 
 
 def parted(
@@ -99,7 +97,7 @@ def parted(
         return np.ones(interior.shape, np.int32)
     spacing = None if voxel_size is None else np.asarray(voxel_size) / min(voxel_size)
     distance = ndi.distance_transform_edt(interior, sampling=spacing)
-    seeds = label(local_maxima(distance) & interior, connectivity=1)
+    seeds = label(local_maxima(distance, connectivity=1) & interior, connectivity=1)
     basins = watershed(-distance if ridges is None else ridges, seeds, mask=mask)
     return _without_shallow_valleys(basins.astype(np.int32, copy=False), distance, depth)
 
@@ -156,7 +154,7 @@ def filled(labels: np.ndarray) -> np.ndarray:
             np.minimum.at(low, part[met], around[met])
             np.maximum.at(high, part[met], around[met])
         for end in (0, -1):
-            high[np.take(parts, end, axis)] = np.iinfo(np.int32).max  # it goes on beyond the image
+            low[np.take(parts, end, axis)] = 0  # it goes on beyond the image
     return np.where((parts > 0) & (low == high)[parts], low[parts], labels).astype(np.int32)
 
 
