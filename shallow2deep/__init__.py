@@ -48,6 +48,11 @@ _HOMES = {
     "evaluate": "commands.evaluate",
     "export": "commands.export",
     "predict": "commands.predict",
+    "find_objects": "commands.find_objects",
+    "FoundObjects": "commands.find_objects",
+    "ObjectsSettings": "settings",
+    "instances": "segmentation.instances",
+    "measured": "segmentation.measurements",
     "status": "commands.status",
     "Aborted": "errors",
     "DamagedFileError": "errors",
@@ -70,6 +75,8 @@ if TYPE_CHECKING:
     from shallow2deep.commands.enhancer_train import enhancer_train as enhancer_train
     from shallow2deep.commands.evaluate import evaluate as evaluate
     from shallow2deep.commands.export import export as export
+    from shallow2deep.commands.find_objects import FoundObjects as FoundObjects
+    from shallow2deep.commands.find_objects import find_objects as find_objects
     from shallow2deep.commands.predict import predict as predict
     from shallow2deep.commands.status import RunStatus as RunStatus
     from shallow2deep.commands.status import status as status
@@ -114,8 +121,11 @@ if TYPE_CHECKING:
     from shallow2deep.outputs import Output as Output
     from shallow2deep.progress import Bar as Bar
     from shallow2deep.progress import Watch as Watch
+    from shallow2deep.segmentation.instances import instances as instances
+    from shallow2deep.segmentation.measurements import measured as measured
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
+    from shallow2deep.settings import ObjectsSettings as ObjectsSettings
     from shallow2deep.settings import RawData as RawData
     from shallow2deep.settings import SourceData as SourceData
     from shallow2deep.settings import TargetData as TargetData

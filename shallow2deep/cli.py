@@ -244,8 +244,82 @@ def predict(
 
 
 @app.command()
+def objects(
+    maps: Annotated[list[str], typer.Argument(help="run of adapt, or maps: file.h5, 'folder/*.h5' …")],
+    out: Annotated[Path, typer.Option(help="folder for labels, measurements and masks")],
+    config: Annotated[Path | None, typer.Option(help="settings in YAML; flags override them")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="blobs, or cells where the foreground is the membranes between them")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="of the maps: name of a class, or number from 0")
+    ] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="of the foreground, or auto: chosen on the run's held-out strokes")
+    ] = None,
+    min_size: Annotated[
+        str | None, typer.Option(help='of an object: pixels, or such as "5 um2", "30 um3"')
+    ] = None,
+    max_size: Annotated[str | None, typer.Option(help="likewise")] = None,
+    split: Annotated[
+        float | None, typer.Option(help="narrowing that parts touching objects, pixels; larger parts fewer")
+    ] = None,
+    clear_border: Annotated[
+        bool, typer.Option("--clear-border", help="leave out objects at borders")
+    ] = False,
+    by_planes: Annotated[
+        bool, typer.Option("--by-planes", help="cut volumes plane by plane, and link objects by overlap")
+    ] = False,
+    raw: Annotated[list[str] | None, typer.Option(help="images to measure intensities of")] = None,
+    masks: Annotated[bool, typer.Option("--masks", help="also write the maps above the threshold")] = False,
+    format_: Annotated[str, typer.Option("--format", help="of the labels: tif or zarr")] = "tif",
+    step: Annotated[
+        str, typer.Option(help="of a run: recommended, forest, enhanced, segmentor, or a result's folder")
+    ] = "recommended",
+    axes: Annotated[
+        str | None, typer.Option(help="axes of the maps, e.g. zyxc; inferred if not given")
+    ] = None,
+    voxel_size: Annotated[str | None, typer.Option(help="nm per spatial axis, e.g. 50,4.6,4.6")] = None,
+    trust: Trust = False,
+    json_: Json = False,
+    set_: Set = None,
+) -> None:
+    """Cut maps into objects: label images, measurements, and masks."""
+    from shallow2deep.settings import RawData, read_yaml, validated, with_overrides
+
+    size = voxel_size.split(",") if voxel_size else None
+    data = validated(RawData, {"raw": maps, "axes": axes, "voxel_size": size}, "the command line")
+    images = validated(RawData, {"raw": raw}, "the command line") if raw else None
+    flags = {"kind": kind, "channel": channel, "threshold": threshold, "split": split}
+    flags |= {"min_size": min_size, "max_size": max_size}
+    values = (read_yaml(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
+    values |= {name: True for name, on in (("clear_border", clear_border), ("by_planes", by_planes)) if on}
+    values = with_overrides(values, set_ or ())
+    require_named(data, images)
+    from shallow2deep.commands.find_objects import find_objects, settings_of
+    from shallow2deep.runs.folder import command_of
+
+    what = maps[0] if len(maps) == 1 and command_of(Path(maps[0])) == "adapt" else data
+    settings = settings_of(what, values, str(config or "the command line"))
+    found = find_objects(what, out, settings, images, step, masks, format_, trust)
+    if json_:
+        told = {"threshold": found.threshold, "threshold_is": found.threshold_is, "table": str(found.table)}
+        print_json(told | {"objects": dict(found.counts)})
+        return
+    count = sum(found.counts.values())
+    print_rows(
+        [
+            ["objects:", f"{count} in {len(found.counts)} images"],
+            ["threshold:", f"{found.threshold:g}, {found.threshold_is}"],
+            ["labels and masks:" if masks else "labels:", str(out)],
+            ["measurements:", str(found.table)],
+        ]
+    )
+
+
+@app.command()
 def evaluate(
-    prediction: Annotated[list[str], typer.Option(help="probability maps")],
+    prediction: Annotated[list[str], typer.Option(help="probability maps, or label images with --objects")],
     labels: Annotated[list[str], typer.Option(help="dense labels, matched by name")],
     valid: Annotated[
         list[str] | None, typer.Option(help="masks; pixels where they are 0 do not count")
@@ -259,11 +333,15 @@ def evaluate(
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
     label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
     tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="both are objects, each with a number: score object by object")
+    ] = False,
     each: Annotated[bool, typer.Option("--each", help="a line for each image, too")] = False,
     json_: Json = False,
     out: Annotated[Path | None, typer.Option(help="also write all scores as JSON")] = None,
 ) -> None:
-    """Score probability maps against dense labels."""
+    """Score probability maps against dense labels, or objects against labelled ones."""
+    from shallow2deep.errors import InputError
     from shallow2deep.settings import RawData, validated
 
     def data(names: list[str], slices: str | None = None) -> RawData:
@@ -271,10 +349,24 @@ def evaluate(
 
     parts = data(prediction), data(labels, label_slices), data(valid, label_slices) if valid else None
     from shallow2deep.commands.evaluate import evaluate as run_evaluate
+    from shallow2deep.commands.evaluate import evaluate_objects
     from shallow2deep.io.atomic import write_json
 
-    number = int(channel) if channel is not None and channel.isdecimal() else channel
-    scores = run_evaluate(*parts, number, label_value, tolerance)
+    if objects:
+        unused = {
+            "valid": valid,
+            "channel": channel,
+            "label-value": label_value,
+            "label-slices": label_slices,
+        }
+        if given := [
+            name for name, value in (unused | {"tolerance": tolerance or None}).items() if value is not None
+        ]:
+            raise InputError(f"--{given[0]} has no meaning with --objects; leave it out")
+        scores = evaluate_objects(*parts[:2])
+    else:
+        number = int(channel) if channel is not None and channel.isdecimal() else channel
+        scores = run_evaluate(*parts, number, label_value, tolerance)
     known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
     if json_:
         print_json(known)
@@ -325,7 +417,9 @@ def print_json(values: object) -> None:
 
 def score_rows(scores: dict[str, dict[str, float]]) -> list[list[str]]:
     """Scores for `print_rows`, a row per image."""
-    columns = ("dice", "iou", "precision", "recall", "average_precision", "soft_dice")
+    of_pixels = ("dice", "iou", "precision", "recall", "average_precision", "soft_dice")
+    of_objects = ("ap_50", "ap_75", "average_precision", "matched_dice", "vi_split", "vi_merge")
+    columns = of_objects if "ap_50" in scores["all"] else of_pixels
     header = ["", *(c.replace("average_precision", "avg.prec.") for c in columns)]
     return [header, *([name, *(f"{s[c]:.3f}" for c in columns)] for name, s in scores.items())]
 

@@ -101,9 +101,11 @@ class Data:
         )
 
     def with_segmentor(self, enhancer: Path, compared: bool = False, **changes: object) -> AdaptConfig:
-        """The same, with all baselines if `compared`."""
+        """The same, with all baselines and objects if `compared`."""
         extra = {"source_net": True, "strokes_net": True, "supervised": True} if compared else {}
         values = self.segmentor_values(enhancer, **changes) | {"compare": extra}
+        if compared:
+            values["objects"] = {"min_size": 10}
         return validated(AdaptConfig, values, "test")
 
 

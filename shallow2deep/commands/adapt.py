@@ -1,4 +1,4 @@
-"""`s2d adapt`: target_forest -> enhanced (-> pseudo_labels -> segmentor) -> prediction -> report."""
+"""`s2d adapt`: target_forest, enhanced (pseudo_labels, segmentor), prediction (objects), report."""
 
 import logging
 from functools import partial
@@ -27,6 +27,7 @@ from shallow2deep.stages.kept import (
     kept_enhancers,
     kept_source_model_stage,
 )
+from shallow2deep.stages.objects import objects_stage
 from shallow2deep.stages.pools import labels_pool_stage, strokes_pool_stage
 from shallow2deep.stages.prediction import PREDICTION, prediction_stage
 from shallow2deep.stages.pseudo_labels import next_pseudo_labels_stage, pseudo_labels_stage
@@ -77,8 +78,10 @@ def target_stages(config: AdaptConfig, target: Target, run: Path, known: Known) 
     for name, pool in pools:
         candidates.append(network_stage(name, config, target, pool, known))
         stages += [pool, candidates[-1]]
-    prediction = prediction_stage(config, target, candidates)
-    return [*stages, prediction, report_stage(config, target, candidates, prediction)]
+    results = [prediction_stage(config, target, candidates)]
+    if config.objects is not None:
+        results.append(objects_stage(config, target, results[0]))
+    return [*stages, *results, report_stage(config, target, candidates, results)]
 
 
 def _rounds(

@@ -1,22 +1,20 @@
-"""`s2d evaluate`: scores probability maps in files against label files."""
+"""`s2d evaluate`: scores probability maps, or objects, in files against label files."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from shallow2deep.errors import InputError
+from shallow2deep.evaluation.instance_scores import instance_scores, overlap_table
 from shallow2deep.evaluation.metrics import PooledScore, score
+from shallow2deep.inputs.channels import channel_number
 from shallow2deep.inputs.images import images_of, select
 from shallow2deep.inputs.labels import checked_labels, label_image
 from shallow2deep.inputs.names import in_order, plain_name
-from shallow2deep.io.map_files import read_outputs
 from shallow2deep.io.volumes import Volume, open_volumes
-from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.progress import Bar, watched
 from shallow2deep.settings import RawData
-
-_ROUNDING = 0.05  # probabilities of two classes add up to 1 within this, also when stored in 8 bits
 
 
 def evaluate(
@@ -67,6 +65,33 @@ def evaluate(
     return scores | {"all": pooled.scores}
 
 
+def evaluate_objects(objects: RawData, labels: RawData) -> dict[str, dict[str, float]]:
+    """Scores of the objects in label images, of each image or volume, and under "all" of all together.
+
+    Files belong together as in `evaluate`; scores are those of `instance_scores`.
+
+    Args:
+        objects: label images: every value but 0 is an object.
+        labels: label images of the true objects.
+
+    Raises:
+        InputError: files that do not fit each other.
+    """
+    found = _volumes(objects)
+    truths = _matched(_volumes(labels), [plain_name(volume) for volume in found], "labels")
+    if len(found) != len(truths):
+        raise InputError(
+            f"{len(found)} images of objects and {len(truths)} of labels came; give one for each"
+        )
+    pairs = list(zip(_short_names(found), found, truths, strict=True))
+    tables = {
+        name: overlap_table(checked_labels(one).read(), checked_labels(truth).read())
+        for name, one, truth in watched(pairs, len(pairs), "scoring", Bar())
+    }
+    scores = {name: instance_scores([table]) for name, table in tables.items()}
+    return scores | {"all": instance_scores(list(tables.values()))}
+
+
 def _volumes(data: RawData) -> list[Volume]:
     return select(open_volumes(data.raw, data.axes), data.manifest)
 
@@ -78,56 +103,23 @@ def _matched(volumes: list[Volume], keys: list[str], what: str) -> list[Volume]:
 
 def _planes(volumes: list[Volume], data: RawData) -> tuple[list[str], list[Volume]]:
     planes = [plane for volume in volumes for plane in images_of(volume, 2, data.slices)]
-    short = [Path(plane.name).name for plane in planes]
-    return short if len(set(short)) == len(short) else [plane.name for plane in planes], planes
+    return _short_names(planes), planes
+
+
+def _short_names(volumes: list[Volume]) -> list[str]:
+    short = [Path(volume.name).name for volume in volumes]
+    return short if len(set(short)) == len(short) else [volume.name for volume in volumes]
 
 
 def _channel(volume: Volume, channel: int | str | None) -> np.ndarray:
-    p = volume.read()
     if "c" in volume.axes:
-        p = p[_channel_number(volume, p, channel)]
+        volume = replace(volume.channel(channel_number(volume, channel)), name=volume.name)
+    p = volume.read()
     if p.dtype.kind == "f" and (not np.isfinite(p).all() or p.min() < 0 or p.max() > 1):
         raise InputError(f"{volume.name}: probabilities between 0 and 1 were expected; values lie outside")
     if p.dtype.kind != "f":
         raise InputError(f"{volume.name}: probabilities are floating-point numbers, not {p.dtype}")
     return p
-
-
-def _channel_number(volume: Volume, p: np.ndarray, channel: int | str | None) -> int:
-    if channel is None:
-        return _foreground_channel(volume, p)
-    titles = [output.title for output in read_outputs(volume.file) or ()]
-    if isinstance(channel, str) and channel in titles:
-        return titles.index(channel)
-    if isinstance(channel, str) or not 0 <= channel < len(p):
-        names = f", or by its name: {', '.join(titles)}" if titles else ""
-        raise InputError(
-            f"{volume.name} has {len(p)} channels, and {channel} is none of them; give one by its number, 0 "
-            f"to {len(p) - 1}{names}"
-        )
-    return channel
-
-
-def _foreground_channel(volume: Volume, p: np.ndarray) -> int:
-    """The channel of the one foreground class: as the file tells, or else the last of one or two."""
-    outputs = read_outputs(volume.file) or ()
-    told = [n for n, output in enumerate(outputs) if output.role == FOREGROUND]
-    if len(outputs) == len(p) and len(told) == 1:
-        return told[0]
-    if len(p) > 2:
-        raise InputError(
-            f"{volume.name} has {len(p)} channels; say by channel which one to score{_of(outputs)}"
-        )
-    if len(p) == 2 and np.abs(p.sum(0, dtype=np.float32) - 1).max() > _ROUNDING:
-        raise InputError(
-            f"{volume.name} holds two structures, as its channels do not add up to 1; say by channel "
-            "which one to score, 0 or 1"
-        )
-    return len(p) - 1
-
-
-def _of(outputs: Sequence[Output]) -> str:
-    return f": {', '.join(output.title for output in outputs)}" if outputs else ""
 
 
 def _binary(volume: Volume, value: int | None) -> np.ndarray:

@@ -136,8 +136,8 @@ def _predictor_of(
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
     known = known_of(model)
-    of_classes = _chosen(model, config, known, trust) if step == RECOMMENDED else {}
-    names = list(dict.fromkeys(of_classes.values() or [_candidate(model, step, config)]))
+    of_classes = chosen(model, config, known, trust) if step == RECOMMENDED else {}
+    names = list(dict.fromkeys(of_classes.values() or [candidate(model, step, config)]))
     require_current(model, names, known, trust)
     enhancers = _own_enhancers(model, config, trust, known)
     parts = {name: image_predictor(model, name, config, device, enhancers, watch, overlap) for name in names}
@@ -154,7 +154,7 @@ def _own_enhancers(run: Path, config: AdaptConfig, trust: bool, known: Known) ->
     return [open_enhancer(run / stage, trust, known) for stage in stages]
 
 
-def _chosen(run: Path, config: AdaptConfig, known: Known, trust: bool) -> dict[str, str]:
+def chosen(run: Path, config: AdaptConfig, known: Known, trust: bool) -> dict[str, str]:
     """For each foreground class the name of the result that is recommended."""
     if not (run / PREDICTION / "manifest.json").is_file():
         raise InputError(f"{run}: nothing is recommended yet; run the same adapt again first")
@@ -163,7 +163,7 @@ def _chosen(run: Path, config: AdaptConfig, known: Known, trust: bool) -> dict[s
     return {name: str(choice[name]["recommended"]) for name in config.classes[1:]}
 
 
-def _candidate(run: Path, step: str, config: AdaptConfig) -> str:
+def candidate(run: Path, step: str, config: AdaptConfig) -> str:
     """The name of a candidate's folder."""
     known = made(run, candidate_names(config))
     segmentors = [name for name in known if name.startswith("segmentor")]

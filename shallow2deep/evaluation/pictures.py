@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
 
 from shallow2deep.io.atomic import atomic_path, write_bytes
 
 CLASS_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")  # of strokes and maps
-STROKES, OUTLINES = "strokes", "outlines"
+STROKES, OUTLINES, INSTANCES = "strokes", "outlines", "objects"
 
 
 def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str] = ()) -> Path:
@@ -22,7 +23,8 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
     Args:
         rows: for each image its pictures by title; "raw" `(y, x)` is stretched to its own contrast,
             "strokes" `(y, x)` is drawn in the classes' colours over raw and may be absent in some rows, and
-            so are the "outlines" of the foreground classes' maps `(K, y, x)`, at 0.5. All others are shown
+            so are the "outlines" of the foreground classes' maps `(K, y, x)`, at 0.5, and the borders of
+            "objects", whole numbers `(y, x)`. All others are shown
             from 0 to 1: `(y, x)` in grey, and `(K, y, x)` in the colours of the foreground classes.
         captions: text at the left of each row.
     """
@@ -132,13 +134,16 @@ def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
         axis.set_axis_off()
         return
     image = row[title]
-    if title in ("raw", STROKES, OUTLINES):
+    if title in ("raw", STROKES, OUTLINES, INSTANCES):
         low, high = np.percentile(row["raw"], (0.5, 99.5))
         axis.imshow(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         if title == STROKES:
             colours = ListedColormap(CLASS_COLOURS)
             painted = np.ma.masked_equal(image, 0)
             axis.imshow(painted, cmap=colours, vmin=1, vmax=len(CLASS_COLOURS), interpolation="nearest")
+        if title == INSTANCES:
+            borders = np.ma.masked_equal(find_boundaries(image, mode="inner"), 0)
+            axis.imshow(borders, cmap=ListedColormap(CLASS_COLOURS[1:2]), interpolation="nearest")
         if title == OUTLINES:
             for p, colour in zip(image, cycle(CLASS_COLOURS[1:]), strict=False):
                 if p.min() < 0.5 < p.max():

@@ -47,11 +47,25 @@ def open_maps(config: AdaptConfig, images: Sequence[Image], known: Known) -> lis
         del without[: len(frames)]
     if without:
         raise _unequal(names, images)
+    shared = as_shares([volume for volume, _, _ in found], known)
+    return [
+        part
+        for (_, name, image), volume in zip(found, shared, strict=True)
+        for part in _parts(volume, name, image, config)
+    ]
+
+
+def as_shares(volumes: Sequence[Volume], known: Known) -> list[Volume]:
+    """Maps `([C,] *spatial)` as lazy views, float32 in 0..1, whatever stands for 1 in them.
+
+    Raises:
+        InputError: values that are no probabilities, or of which that is not evident.
+    """
     by_type: dict[np.dtype, list[Volume]] = {}
-    for volume, _, _ in found:
+    for volume in volumes:
         by_type.setdefault(volume.dtype, []).append(volume)
-    full = {dtype: _full(volumes, known) for dtype, volumes in by_type.items()}
-    return [part for v, name, image in found for part in _parts(v, name, image, full[v.dtype], config)]
+    full = {dtype: _full(of_type, known) for dtype, of_type in by_type.items()}
+    return [_as_shares(volume, full[volume.dtype]) for volume in volumes]
 
 
 def _in_order(names: list[str], images: Sequence[Image]) -> list[str]:
@@ -152,7 +166,7 @@ def _frames(name: str, image: Image, series: bool) -> list[Volume]:
     return frames
 
 
-def _parts(volume: Volume, name: str, image: Image, full: float, config: AdaptConfig) -> list[Volume]:
+def _parts(volume: Volume, name: str, image: Image, config: AdaptConfig) -> list[Volume]:
     """The foreground's map of each part of an image."""
     if volume.spatial_shape != image.whole.spatial_shape:
         raise InputError(
@@ -161,7 +175,6 @@ def _parts(volume: Volume, name: str, image: Image, full: float, config: AdaptCo
         )
     if "c" in volume.axes:
         volume = volume.channel(_channel(name, volume.shape[0], config))
-    volume = _as_shares(volume, full)
     parts = volume.planes() if image.stacked else [volume]
     if len(parts) != len(image.parts):
         raise InputError(f"{volume.name}: maps are given for whole volumes; leave out slices")

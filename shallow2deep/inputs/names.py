@@ -15,8 +15,9 @@ T = TypeVar("T")
 
 
 def plain_name(volume: Volume) -> str:
-    """The file's name without ending, and without what says only whether it is an image or its strokes."""
-    return re.sub(r"_(raw|image|strokes|labels)$", "", plain_stem(volume.file.stem)) + volume.time_suffix
+    """The file's name without ending, and without what only says whether it is raw, strokes, objects …"""
+    stem = plain_stem(volume.file.stem).removesuffix("_objects")
+    return re.sub(r"_(raw|image|strokes|labels)$", "", stem) + volume.time_suffix
 
 
 def plain_stem(stem: str) -> str:

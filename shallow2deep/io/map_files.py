@@ -25,7 +25,7 @@ from shallow2deep.outputs import Output
 OUTPUTS = "outputs"  # the name of the attribute with what each channel tells
 ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff")
 _ZLIB: dict[str, Any] = {"id": "zlib", "level": 1}
-_IMAGEJ_LIMIT = 2**32 - 2**25  # offsets have 32 bits; some room is for the headers
+IMAGEJ_LIMIT = 2**32 - 2**25  # offsets have 32 bits; some room is for the headers
 
 
 def write_probabilities(
@@ -78,15 +78,15 @@ def _axes(p: Map) -> str:
     return "cyx" if p.ndim == 3 else "czyx"
 
 
-def _chunks(p: Map) -> tuple[int, ...]:
+def _chunks(shape: Sequence[int], channels: int = 1) -> tuple[int, ...]:
     """One channel, and at most 2 MiB of float32."""
-    limits = (1, 512, 512) if p.ndim == 3 else (1, 32, 128, 128)
-    return tuple(min(n, m) for n, m in zip(p.shape, limits, strict=True))
+    limits = (1,) * channels + ((512, 512) if len(shape) - channels == 2 else (32, 128, 128))
+    return tuple(min(n, m) for n, m in zip(shape, limits, strict=True))
 
 
 def _stripes(p: Map) -> Iterator[Window]:
     """A map in parts of whole chunks, in their order in the file."""
-    _, step, *_ = _chunks(p)
+    _, step, *_ = _chunks(p.shape)
     for channel, start in product(range(len(p)), range(0, p.shape[1], step)):
         yield slice(channel, channel + 1), slice(start, min(start + step, p.shape[1]))
 
@@ -101,7 +101,7 @@ def _write_hdf5(
     # in memory: a write that fails, as on a full disk, leaves HDF5 unable to close a file, and it crashes
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         data = file.create_dataset(
-            key, p.shape, np.float32, chunks=_chunks(p), compression="gzip", shuffle=True
+            key, p.shape, np.float32, chunks=_chunks(p.shape), compression="gzip", shuffle=True
         )
         for window in _stripes(p):
             data[window] = p[window]
@@ -120,36 +120,57 @@ def _write_hdf5(
 def _write_zarr(
     path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, name: str
 ) -> None:
-    unit = {"unit": "nanometer"} if voxel_size else {}
-    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}]
-    axes += [{"name": a, "type": "space", **unit} for a in _axes(p)[1:]]
-    scale = [1.0, *(voxel_size or (1.0,) * (p.ndim - 1))]
-    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
     window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
     labels: list[Any] = [
         {"label": output.title, "color": "FFFFFF", "active": True, "window": window} for output in outputs
     ]
-    attributes: dict[str, Any] = {
-        "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets}],
-        "omero": {"channels": labels},
-        OUTPUTS: [output.to_dict() for output in outputs],
-    }
-    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes=attributes)
-    array = group.create_array(
-        "0",
-        shape=p.shape,
-        dtype=np.float32,
-        chunks=_chunks(p),
-        compressors=_ZLIB,
-        chunk_key_encoding={"name": "v2", "separator": "/"},
-        fill_value=0.0,
-    )
+    about = {"omero": {"channels": labels}, OUTPUTS: [output.to_dict() for output in outputs]}
+    array = create_ome_zarr(path, p.shape, np.dtype(np.float32), voxel_size, name, about, "c")
     for part in _stripes(p):
         array[part] = p[part]
 
 
+def create_ome_zarr(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    voxel_size: Sequence[float] | None,
+    name: str,
+    about: dict[str, Any],
+    channel: str = "",
+) -> zarr.Array:
+    """An empty array in a new OME-Zarr 0.4.
+
+    Args:
+        shape: `([C,] [z,] y, x)`.
+        voxel_size: nm along each spatial axis.
+        about: further attributes of the group.
+        channel: "c" if the first axis is that of channels.
+    """
+    spatial = len(shape) - len(channel)
+    unit = {"unit": "nanometer"} if voxel_size else {}
+    axes: list[dict[str, str]] = [{"name": c, "type": "channel"} for c in channel]
+    axes += [{"name": a, "type": "space", **unit} for a in "zyx"[-spatial:]]
+    scale = [*(1.0 for _ in channel), *(map(float, voxel_size or (1.0,) * spatial))]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    attributes: dict[str, Any] = {
+        "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets}],
+        **about,
+    }
+    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes=attributes)
+    return group.create_array(
+        "0",
+        shape=shape,
+        dtype=dtype,
+        chunks=_chunks(shape, len(channel)),
+        compressors=_ZLIB,
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+        fill_value=0,
+    )
+
+
 def _write_tiff(path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None) -> None:
-    if p.nbytes > _IMAGEJ_LIMIT:
+    if p.nbytes > IMAGEJ_LIMIT:
         raise InputError(
             f"{p.nbytes / 1e9:.1f} GB came, but TIFF files for ImageJ hold up to 4.2; write .h5 or .zarr"
         )

@@ -34,6 +34,7 @@ from shallow2deep.settings.reading import (
     read_yaml,
     with_overrides,
 )
+from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
@@ -41,6 +42,7 @@ __all__ = [
     "ADAPT",
     "CHANGEABLE",
     "CONFIGS",
+    "SIZE",
     "AdaptConfig",
     "AugmentSettings",
     "AuthorSettings",
@@ -57,6 +59,7 @@ __all__ = [
     "ImageTable",
     "Level",
     "NetworkSettings",
+    "ObjectsSettings",
     "OptimisationSettings",
     "PackageSettings",
     "ProbabilitiesSettings",

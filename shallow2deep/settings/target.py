@@ -10,6 +10,7 @@ from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
 from shallow2deep.settings.package import PackageSettings
+from shallow2deep.settings.segmentation import ObjectsSettings
 from shallow2deep.settings.volumes import with_defaults_in_3d
 
 
@@ -46,6 +47,7 @@ class AdaptConfig(Settings):
     target_forest: TreeSettings = TreeSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
     segmentor: SegmentorSettings | None = Field(None, description="none is trained if not given")
+    objects: ObjectsSettings | None = Field(None, description="no objects are cut out if not given")
     compare: CompareSettings = CompareSettings()
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.25, description="share of each class's strokes that only judge the results; 0: all are learned"
@@ -88,6 +90,12 @@ class AdaptConfig(Settings):
                 raise ValueError("enhancers are given by class; leave out enhanced.classes")
             if self.compare.source_net:
                 raise ValueError("compare.source_net is the network of one enhancer's run; give one enhancer")
+        one = (None,) if len(self.classes) == 2 else ()  # then it need not be said
+        if self.objects is not None and self.objects.channel not in (*one, *self.classes[1:]):
+            raise ValueError(
+                f"objects.channel is {self.objects.channel}, but objects are of one foreground class; give "
+                f"one of {', '.join(self.classes[1:])}"
+            )
         if self.compare.supervised and self.target.labels is None:
             raise ValueError("compare.supervised needs dense labels; give target.labels, or leave it out")
         return self

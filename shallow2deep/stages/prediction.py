@@ -26,6 +26,7 @@ from shallow2deep.evaluation.held_out import (
     scores_of,
 )
 from shallow2deep.evaluation.metrics import DiceCounts
+from shallow2deep.evaluation.thresholds import best_threshold, shares_above
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
@@ -91,6 +92,7 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
         },
         "held_out_pixels": sum(int(np.count_nonzero(plane.held_out)) for plane in target.planes),
         "used_pixels": sum(int(np.count_nonzero(plane.strokes)) for plane in target.planes),
+        "thresholds": {name: found.best_thresholds(name, config.classes) for name in names},
         "scores": {name: _without_nan(asdict(score)) for name, score in scores.items()},
         "most_disagreement": dict(zip(("mean", "image", "z"), max(found.disagreements), strict=True)),
         "planes": [
@@ -173,6 +175,7 @@ class _Findings:
     Attributes:
         shares: of each candidate and class, the share of right pixels of each held-out stroke.
         of_class: of each foreground class, from 1, the same for that class against all others.
+        above: of each candidate and foreground class, `shares_above` of each image.
         areas: of each candidate, the number of pixels of each foreground class.
         dice: of each candidate, for each foreground class, over all dense labels.
         spreads: of each plane, how far the candidates' maps differ.
@@ -184,6 +187,7 @@ class _Findings:
     classes: Sequence[str]
     shares: "_Shares" = field(init=False)
     of_class: "dict[int, _Shares]" = field(init=False)
+    above: dict[str, dict[int, list[tuple[np.ndarray, np.ndarray]]]] = field(init=False)
     areas: dict[str, np.ndarray] = field(init=False)
     dice: dict[str, list[DiceCounts]] = field(init=False)
     spreads: list[float] = field(default_factory=list)
@@ -195,7 +199,15 @@ class _Findings:
         self.shares = {name: {} for name in self.names}
         self.of_class = {n: {name: {} for name in self.names} for n in range(1, len(self.classes))}
         self.areas = {name: np.zeros(len(self.classes) - 1) for name in self.names}
+        self.above = {name: {} for name in self.names}
         self.dice = {name: [] for name in self.names}
+
+    def best_thresholds(self, name: str, classes: Sequence[str]) -> dict[str, float | None]:
+        """Of a candidate, for each foreground class; None where there are no strokes to choose by."""
+        return {
+            classes[k - 1]: best_threshold(*map(np.concatenate, zip(*parts, strict=True)))
+            for k, parts in self.above[name].items()
+        }
 
 
 def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: Job) -> None:
@@ -209,6 +221,8 @@ def _judge_image(found: _Findings, image: Image, planes: Sequence[Plane], job: J
             alone = [p[number - 1 : number] for p in maps[name]]
             strokes = [of_one_class(drawn, number + 1) for drawn in held]
             _add(shares[name], right_shares(alone, strokes, exclusive=False))
+            above = shares_above([p[0] for p in alone], held, number + 1)
+            found.above[name].setdefault(number + 1, []).append(above)
     worst: tuple[float, int, np.ndarray] | None = None
     for plane in planes:
         at = {name: parts[plane.z] for name, parts in maps.items()}

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
 from shallow2deep.evaluation.pictures import (
     CLASS_COLOURS,
+    INSTANCES,
     OUTLINES,
     STROKES,
     marked,
@@ -25,9 +26,12 @@ from shallow2deep.inputs.models import given_enhancers
 from shallow2deep.inputs.results import ENHANCED, FOREST, foreground_maps, made
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import read_json
+from shallow2deep.io.object_files import paths_of
+from shallow2deep.io.volumes import open_volume
 from shallow2deep.runs.engine import Stage, after, minutes_of
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig, dump_yaml
+from shallow2deep.stages.objects import OBJECTS
 from shallow2deep.stages.prediction import CHOICE, COLUMNS, PLACES, PREDICTION, disagreement_path
 from shallow2deep.version import VERSION
 
@@ -37,12 +41,15 @@ _MAX_SIDE = 640  # pixels of a picture in a panel
 
 
 def report_stage(
-    config: AdaptConfig, target: Target, candidates: Sequence[Stage], prediction: Stage
+    config: AdaptConfig, target: Target, candidates: Sequence[Stage], results: Sequence[Stage]
 ) -> Stage:
-    """Settings that decide nothing, which the page shows as well, make it anew, too."""
+    """Of results: the prediction, and the objects if there are any.
+
+    Settings that decide nothing, which the page shows as well, make it anew, too.
+    """
     settings = {"page": config.model_dump(mode="json"), "metadata": target.metadata}
     work = partial(write_report, config, target, [stage.name for stage in candidates])
-    return Stage(REPORT, settings, after(prediction), work, shown=(PAGE, PANELS))
+    return Stage(REPORT, settings, after(*results), work, shown=(PAGE, PANELS))
 
 
 def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str], job: Job) -> None:
@@ -57,7 +64,7 @@ def write_report(config: AdaptConfig, target: Target, candidates: Sequence[str],
     planes = _chosen_planes(choice["planes"], target)
     panels = save_panel(
         job.folder / PANELS,
-        [_row(run, names, plane) for _, plane in planes],
+        [_row(run, names, plane, config.objects is not None) for _, plane in planes],
         [word for word, _ in planes],
     )
     most = choice["most_disagreement"]
@@ -151,8 +158,8 @@ def _chosen_planes(found: Sequence[dict[str, Any]], target: Target) -> list[tupl
     return [(word, target.planes[i]) for word, i in zip(words, chosen, strict=True)]
 
 
-def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]:
-    """raw | strokes | outlines | forest | enhanced | others | difference of a plane, its middle if large.
+def _row(run: Path, names: Sequence[str], plane: Plane, objects: bool) -> dict[str, np.ndarray]:
+    """raw, strokes, outlines, objects, forest, enhanced, others, difference of a plane, its middle if large.
 
     Of a volume three planes at right angles.
     """
@@ -164,6 +171,9 @@ def _row(run: Path, names: Sequence[str], plane: Plane) -> dict[str, np.ndarray]
         row[STROKES] = view(strokes)
     maps = {name: view(foreground_maps(run / name, plane.image)[plane.z]) for name in (PREDICTION, *names)}
     row[OUTLINES] = maps.pop(PREDICTION)
+    if objects:
+        labels = open_volume(paths_of(run / OBJECTS, plane.image.name)[0]).read()
+        row[INSTANCES] = view(labels[plane.z] if plane.image.stacked else labels)
     titles = {FOREST: "forest", ENHANCED: "enhanced"}
     row |= {titles.get(name, name): p for name, p in maps.items()}
     if plane.labels is not None:
