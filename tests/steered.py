@@ -37,7 +37,16 @@ def counting(count: int, job: Job) -> None:
 def run_counting(run: Path, count: int = 100_000) -> None:
     def stages(config: EnhancerTrainConfig) -> list[Stage]:
         changes = [change.model_dump(exclude_none=True) for change in config.changes]
-        return [Stage("enhancer", {}, {}, lambda job: counting(count, job), changes=changes)]
+        return [
+            Stage(
+                "enhancer",
+                {},
+                {},
+                lambda job: counting(count, job),
+                changes=changes,
+                changeable=("learning_rate", "steps"),
+            )
+        ]
 
     execute(run, "enhancer-train", CONFIG, stages, Known())
 
