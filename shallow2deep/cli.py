@@ -650,7 +650,7 @@ def set_settings(
     wait: Wait = 30,
 ) -> None:
     """Change settings of a training at its next safe point; the change is recorded in the run."""
-    from shallow2deep.commands.change import change
+    from shallow2deep.runs.changing import change
 
     made = change(run, settings, wait)
     typer.echo(f"{run}: {made or 'asked for; it is made when that training comes to its next safe point'}")

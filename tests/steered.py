@@ -6,6 +6,7 @@ python steered.py RUN COUNT
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from shallow2deep.io.atomic import read_json, write_json
@@ -37,7 +38,8 @@ def counting(count: int, job: Job) -> None:
 def run_counting(run: Path, count: int = 100_000) -> None:
     def stages(config: EnhancerTrainConfig) -> list[Stage]:
         changes = [change.model_dump(exclude_none=True) for change in config.changes]
-        return [Stage("enhancer", {}, {}, lambda job: counting(count, job), changes=changes)]
+        work = partial(counting, count)
+        return [Stage("enhancer", {}, {}, work, changes=changes, changeable=("learning_rate", "steps"))]
 
     execute(run, "enhancer-train", CONFIG, stages, Known())
 

@@ -19,10 +19,10 @@ from shallow2deep.runs.engine import (
     manifest_of,
     noted_artifacts,
 )
-from shallow2deep.runs.folder import CONSOLE, command_of, require_free
+from shallow2deep.runs.folder import CONSOLE, RUN, command_of, require_free
 
 _OWN = ("settings.yaml", "log.txt", CONSOLE, "known.json", MINUTES, events.FILE, changes.FILE, control.FILE)
-_LAST = (".control.lock", worker.FILE, "run.json")  # as long as these are there, it is a run
+_LAST = (".control.lock", worker.FILE, RUN)  # as long as these are there, it is a run
 
 
 @dataclass(frozen=True)

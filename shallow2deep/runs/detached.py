@@ -1,6 +1,5 @@
 """Runs in processes of their own, which go on when the terminal or the program that started them is gone."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -61,12 +60,16 @@ def start(command: str, arguments: Sequence[str], run: Path) -> Started:
         raise
     if process.returncode:
         said = console.read_bytes()[before or 0 :].decode(errors="replace")
+        sentences = [line for line in said.splitlines() if line.startswith(_SAYS)]
+        if not sentences:
+            code = process.returncode
+            raise NotStartedError(f"{run}: its process ended with {code}; {console} tells more", 1)
         if before is None:
             console.unlink()
         if made:
             with suppress(OSError):
                 run.rmdir()
-        raise NotStartedError(*_reason(said, process.returncode))
+        raise NotStartedError(sentences[-1].removeprefix(_SAYS), process.returncode)
     return Started(run, process.pid if began else None, console)
 
 
@@ -92,11 +95,3 @@ def _has_begun(process: subprocess.Popen[bytes], run: Path) -> bool:
             return True
         time.sleep(_POLL)
     return False
-
-
-def _reason(said: str, code: int) -> tuple[str, int]:
-    if code < 0:
-        return f"its process was killed by {signal.Signals(-code).name} before it began", 128 - code
-    lines = said.strip().splitlines() or ["it ended without a word"]
-    sentences = [line.removeprefix(_SAYS) for line in lines if line.startswith(_SAYS)]
-    return (sentences or lines)[-1], code

@@ -52,6 +52,7 @@ class Stage:
         shown: artifacts of which the run's folder itself gets a copy, for people.
         changes: JSON-able; of the settings, made by hand while the work went on. What was begun goes on with
             others: the work looks which of its checkpoints fit.
+        changeable: the settings that can be changed so.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     shown: Sequence[str] = ()
     changes: Sequence[Mapping[str, Any]] = ()
+    changeable: Sequence[str] = ()
 
     @property
     def begun(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shallow2deep.runs.worker import at_work, named_worker, worker_at
 from shallow2deep.settings import dump_yaml
 
 log = logging.getLogger("shallow2deep")
+RUN = "run.json"
 CONSOLE = "console.txt"  # what a process without a terminal says
 
 
@@ -70,7 +71,8 @@ def execute(
         control = Control(run, partial(events.emit, ""))
         with control.catching_signals(), at_work(run):
             requests.withdraw(run, "stop", "abort")  # of an earlier call; what is paused stays so
-            write_json(run / "run.json", {"command": command})
+            stages_said = {stage.name: list(stage.changeable) for stage in stages}
+            write_json(run / RUN, {"command": command, "stages": stages_said})
             events.emit("", "started")
             try:
                 while True:
@@ -106,7 +108,7 @@ def _has_content(run: Path) -> bool:
 
 def command_of(run: Path) -> str | None:
     """The command whose run a folder holds, or None if it holds no run."""
-    path = run / "run.json"
+    path = run / RUN
     values = read_json(path) if path.is_file() else {}
     return str(values["command"]) if isinstance(values, dict) and "command" in values else None
 

@@ -20,6 +20,7 @@ from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
 from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import (
+    CHANGEABLE,
     AdaptConfig,
     Change,
     EnhancerTrainConfig,
@@ -133,8 +134,15 @@ def pool_network_stage(
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
     work = partial(train_networks, networks, settings, config, source.spec.to_dict())
-    changes = recorded_changes(config, spec.kind)
-    return Stage(spec.kind, deciding, after(probabilities), work, metadata, changes=changes)
+    return Stage(
+        spec.kind,
+        deciding,
+        after(probabilities),
+        work,
+        metadata,
+        changes=recorded_changes(config, spec.kind),
+        changeable=CHANGEABLE,
+    )
 
 
 def changes_of(config: EnhancerTrainConfig | AdaptConfig, stage: str, network: str = ".") -> list[Change]:

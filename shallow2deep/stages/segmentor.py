@@ -78,8 +78,9 @@ def network_stage(
         _check_start(start, spec)
         inputs["weights"] = known.sha256(start / "weights.safetensors")
     work = partial(train_segmentor, spec, config, target, pool.name, variant, start)
-    metadata = _taught_by(target) if variant else {}
-    return Stage(name, deciding, inputs, work, metadata, changes=recorded_changes(config, name))
+    metadata, changes = _taught_by(target) if variant else {}, recorded_changes(config, name)
+    changeable = ("learning_rate", "steps", "batch")
+    return Stage(name, deciding, inputs, work, metadata, changes=changes, changeable=changeable)
 
 
 def train_segmentor(

@@ -14,11 +14,14 @@ import yaml
 from tiny import Data, artifacts
 
 from shallow2deep import enhancer_train
+from shallow2deep.commands.status import status
+from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import read_json
+from shallow2deep.runs.changing import change
 from shallow2deep.runs.cleaning import contents
-from shallow2deep.runs.events import latest
+from shallow2deep.runs.detached import Started
 from shallow2deep.runs.standing import Standing
-from shallow2deep.runs.steering import wait_until
+from shallow2deep.runs.steering import pause, resume, wait_until
 from shallow2deep.runs.worker import worker_at
 from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
 
@@ -72,30 +75,25 @@ def test_a_run_is_started_steered_changed_and_repeated(config: Path, run: Path, 
     watcher.wait()
     assert worker_at(run) == worker
 
-    told = s2d("set", run, "learning_rate=1e-4").stdout
-    assert "learning_rate 0.0001 by hand" in told
-    assert "paused" in s2d("pause", run).stdout
-    stages = json.loads(s2d("status", run, "--json").stdout)
-    assert (stages["state"], stages["stages"]["enhancer"]["word"]) == ("paused", "paused")
+    made = [change(run, ["learning_rate=1e-4"])]
+    assert pause(run).word == "paused"
     psutil.Process(worker.pid).kill()
     wait_until(run, lambda now: now.worker is None, 30)
-
-    assert "process:" in s2d("resume", run).stdout
-    last = latest(run)[1][-1]
-    steps = last.get("done", 0) + 150
-    assert f"steps {steps}" in s2d("set", run, f"enhancer.steps={steps}", "enhancer.batch=1").stdout
+    assert isinstance(resume(run), Started)
+    now = wait_until(run, training, 120)
+    assert now.last
+    steps = now.last["done"] + 200
+    made.append(change(run, [f"enhancer.steps={steps}", "enhancer.batch=1"]))
     assert s2d("watch", run).returncode == 0
-    changes = read_json(run / "changes.json")["made"]
-    assert [sorted(change.keys() - {"stage", "network", "step"}) for change in changes] == [
-        ["learning_rate"], ["batch", "steps"],
-    ]  # fmt: skip
+
+    assert [one and one.values for one in made] == [{"learning_rate": 1e-4}, {"steps": steps, "batch": 1}]
     manifest = read_json(run / "enhancer" / "manifest.json")
-    assert [change["step"] for change in manifest["settings"]["changes"]] == [c["step"] for c in changes]
-    said = s2d("status", run).stdout
-    assert said.splitlines()[0] == f"{run}: enhancer-train, finished"
-    assert f"enhancer, step {changes[0]['step']}: learning_rate 0.0001 by hand" in said
-    late = s2d("set", run, "learning_rate=1e-4")
-    assert (late.returncode, "nothing any more" in late.stderr) == (2, True)
+    recorded = [one.model_dump(exclude_none=True, exclude={"stage"}) for one in made if one]
+    assert manifest["settings"]["changes"] == recorded
+    found = status(run)
+    assert (found.word, list(found.changes)) == ("finished", made)
+    with pytest.raises(InputError, match="nothing any more"):
+        change(run, ["learning_rate=1e-4"])
 
     settings = validated(EnhancerTrainConfig, read_yaml(run / "settings.yaml"), "the run")
     enhancer_train(settings, tmp_path / "repeated")
@@ -104,9 +102,6 @@ def test_a_run_is_started_steered_changed_and_repeated(config: Path, run: Path, 
         own.pop(name)
     assert own == repeated
     assert contents(run).others == []
-    assert s2d("clean", run).returncode == 2  # nobody can be asked
-    assert s2d("clean", run, "--yes").returncode == 0
-    assert not run.exists()
 
 
 @pytest.mark.parametrize(
@@ -140,9 +135,17 @@ def test_a_killed_starter_leaves_the_run_alone(config: Path, run: Path) -> None:
     assert wait_until_begun(run)
     again = s2d("start", "enhancer-train", config, "--run", run)
     assert (again.returncode, "another process works on it now" in again.stderr) == (3, True)
+    assert "paused" in s2d("pause", run).stdout
+    assert json.loads(s2d("status", run, "--json").stdout)["state"] == "paused"
+    assert "running" in s2d("resume", run).stdout
+    told = s2d("set", run, "enhancer.learning_rate=1e-4", "--wait", "0").stdout
+    assert "next safe point" in told or "by hand" in told
     aborted = s2d("abort", run, "--discard")
     assert (aborted.returncode, "aborted" in aborted.stdout) == (0, True)
     assert s2d("watch", run).returncode == 4
+    assert s2d("clean", run).returncode == 2  # nobody can be asked
+    assert s2d("clean", run, "--yes").returncode == 0
+    assert not run.exists()
 
 
 def wait_until_begun(run: Path) -> bool:
