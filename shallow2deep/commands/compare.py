@@ -10,10 +10,13 @@ from shallow2deep.commands.adapt import adapt
 from shallow2deep.commands.evaluate import evaluate
 from shallow2deep.commands.predict import RECOMMENDED, predict
 from shallow2deep.errors import InputError
+from shallow2deep.forests import Forest
+from shallow2deep.inference.forest_maps import learned_by
+from shallow2deep.inference.intensity import compare_with_learned
 from shallow2deep.inputs.ilastik import with_project
-from shallow2deep.inputs.images import open_images
+from shallow2deep.inputs.images import Image, open_images
 from shallow2deep.inputs.models import find_enhancer, given_enhancers
-from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET, candidate_names, made
+from shallow2deep.inputs.results import FOREST, SOURCE_MODEL, SOURCE_NET, candidate_names, made
 from shallow2deep.io.atomic import read_json, write_json, write_text
 from shallow2deep.io.known import Known
 from shallow2deep.runs.engine import minutes_of
@@ -107,12 +110,12 @@ def compare(
             )
         if len(config.classes) > 2:
             raise InputError("test images are scored for one foreground class only; leave them out")
-        counts = [
-            len(open_images(test_raw, config.ndim, config.target.channels)),
-            len(open_images(test_labels, config.ndim)),
-        ]
-        if counts[0] != counts[1]:
-            raise InputError(f"{counts[0]} test images but {counts[1]} labels came; give one for each")
+        images = open_images(test_raw, config.ndim, config.target.channels)
+        count = len(open_images(test_labels, config.ndim))
+        if len(images) != count:
+            raise InputError(f"{len(images)} test images but {count} labels came; give one for each")
+        if not rescale:
+            _require_near(run, images)
     results = []
     for n in range(seeds):
         place = run / "compare" / f"seed-{config.seed + n}"
@@ -123,6 +126,18 @@ def compare(
     write_json(run / "compare" / "scores.json", results)
     write_text(run / "compare" / "scores.md", text + "\n")
     return Comparison(run / "compare" / "scores.md", text)
+
+
+def _require_near(run: Path, images: Sequence[Image]) -> None:
+    """Whether the forest of a run could predict images; `predict` asks again, of each result.
+
+    Raises:
+        InputError: one is far outside the range of values that the forest has learned on.
+    """
+    place = run / FOREST / "forest.npz"
+    if place.is_file() and (learned := learned_by(Forest.load(place))):
+        found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]
+        compare_with_learned(found, learned, "the forest")
 
 
 def _result(

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import imageio.v3 as iio
+import numpy as np
 import pytest
 from tiny import Data
 
@@ -29,3 +31,9 @@ def test_compare_with_seeds(data: Data, source_run: Path, tmp_path: Path) -> Non
     assert again.text == result.text
     with pytest.raises(InputError, match="belong together"):
         compare(run, 2, None, test[0])
+    raw = iio.imread(data.folder / "source0_raw.png")
+    iio.imwrite(tmp_path / "bits16.png", raw.astype(np.uint16) * 200 + 1000)
+    far = RawData(raw=(str(tmp_path / "bits16.png"),))
+    with pytest.raises(InputError, match=r"bits16.png: its values are .*rescale"):
+        compare(run, 1, None, far, test[1])
+    assert "Dice on test" in compare(run, 1, None, far, test[1], rescale=True).text
