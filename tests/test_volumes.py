@@ -83,7 +83,7 @@ def test_target_run_killed_anywhere_ends_with_the_same_bytes(
     assert sum(choice["held_out_strokes"].values()) >= 8
     assert choice["dice_on_labels"]["target_forest"] > 0.7
     for name in (*choice["scores"], "prediction"):
-        assert read_map(run / name / "target.h5")[0].shape == (2 if name == "target_forest" else 1, *SHAPE)
+        assert read_map(run / name / "target.h5")[0].shape[1:] == SHAPE
     assert (run / "report.html").stat().st_size > 10_000
 
 
