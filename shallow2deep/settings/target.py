@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from shallow2deep.settings.base import FLAG, Classes, Engine, Jobs, Settings
+from shallow2deep.settings.base import FLAG, Classes, Engine, Jobs, Settings, number_if_digits
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
@@ -24,10 +24,11 @@ class AdaptConfig(Settings):
     """All settings of `s2d adapt`."""
 
     seed: int = Field(0, ge=0)
-    ndim: Literal[2, 3] = Field(
+    ndim: Annotated[Literal[2, 3], BeforeValidator(number_if_digits)] = Field(
         2,
         description="2: planes of volumes are images of their own; 3: volumes are enhanced as such, which "
         "enhancers in 3D need",
+        json_schema_extra=FLAG,
     )
     classes: Classes = ("background", "foreground")
     target: TargetData

@@ -22,7 +22,7 @@ _OPTIONAL = ("source_net", "segmentor")
 
 def with_defaults_in_3d(model: type[Settings], values: Any) -> Any:
     """The values for `model`, with what they lack if their ndim is 3."""
-    if not isinstance(values, Mapping) or values.get("ndim") != 3:
+    if not isinstance(values, Mapping) or values.get("ndim") not in (3, "3"):
         return values
     known = {name: default for name, default in IN_3D.items() if name in model.model_fields}
     wanted = {n: default for n, default in known.items() if n not in _OPTIONAL or values.get(n) is not None}
