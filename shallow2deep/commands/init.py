@@ -15,7 +15,7 @@ from shallow2deep.settings import EnhancerTrainConfig
 _HEAD = """\
 # Settings of `s2d enhancer-train`. Only sources must be changed; what you leave out keeps its default.
 # Names of data are relative to this file: file.h5:key, file.zarr:key, file.tif, file.npy, folder/*.png
-# For networks in 3D set ndim to 3 and leave out what you do not know: other defaults hold there (docs/volumes.md).
+# For networks in 3D set ndim to 3 and leave out what you do not know: other defaults hold (docs/volumes.md).
 """
 _SOURCES = """\
 sources:  # any number of data sets with dense labels; images and labels are matched in order

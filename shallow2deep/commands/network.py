@@ -72,7 +72,8 @@ def _opened(name: Path) -> tuple[ModelSpec, tuple[int, ...], int]:
         spec = package.model
     else:
         spec = load_spec(place)
-    patch = typical_patch(spec.voxel_size, spec.step, _TYPICAL[spec.ndim])
+    shape = spec.voxel_size if spec.ndim == 3 else None
+    patch = typical_patch(shape, spec.step, _TYPICAL[spec.ndim])
     return spec, patch, OptimisationSettings().batch if spec.ndim == 2 else 2
 
 
@@ -87,7 +88,7 @@ def _poolings(spec: ModelSpec) -> str:
 def _in_nm(sizes: Sequence[int], spec: ModelSpec) -> str:
     if spec.voxel_size is None:
         return ""
-    lengths = [round(n * nm) for n, nm in zip(sizes, spec.voxel_size, strict=True)]
+    lengths = [round(n * nm) for n, nm in zip(sizes, spec.voxel_size[-spec.ndim :], strict=True)]
     return f", {_by(lengths)} nm"
 
 

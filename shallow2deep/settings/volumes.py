@@ -17,6 +17,7 @@ IN_3D: dict[str, Any] = {
     "segmentor": _NETWORK,
     "enhanced": {"block": (96, 96, 96), "scales": (0.7, 1.0, 1.4)},
 }
+DEFAULT_SEGMENTOR: dict[int, dict[str, Any]] = {2: {}, 3: _NETWORK | {"patch": (64, 64, 64)}}
 _OPTIONAL = ("source_net", "segmentor")
 
 

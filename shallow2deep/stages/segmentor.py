@@ -23,7 +23,6 @@ from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import (
     AdaptConfig,
     OptimisationSettings,
-    SegmentorSettings,
     TrainingSettings,
     Variant,
 )
@@ -45,7 +44,7 @@ def network_stage(
     Args:
         variant: of the segmentor; a baseline has none, and starts from scratch.
     """
-    settings = config.segmentor or SegmentorSettings()
+    settings = config.target_network
     spec = ModelSpec.of(
         "segmentor",
         of_foreground(config.classes[1:]),
@@ -85,7 +84,7 @@ def train_segmentor(
     if (job.run / pool / SKIPPED).exists():
         shutil.copyfile(job.run / pool / SKIPPED, job.folder / SKIPPED)
         return
-    settings, name, moments = config.segmentor or SegmentorSettings(), job.folder.name, target.moments
+    settings, name, moments = config.target_network, job.folder.name, target.moments
     network = built(spec, config.seed, name)
     if start is not None:
         network.load_state_dict(load_model(start)[0].state_dict())
