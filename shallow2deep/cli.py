@@ -481,6 +481,24 @@ def models(json_: Json = False) -> None:
     print_rows(rows)
 
 
+@app.command()
+def network(
+    name: Annotated[
+        str, typer.Argument(help="settings of enhancer-train, a folder with a network, or an enhancer's name")
+    ],
+    patch: Annotated[str | None, typer.Option(help="of training, pixels, e.g. 32,80,80")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="patches at a time")] = None,
+) -> None:
+    """Say which sizes a network takes, how far it sees, and how much memory it needs."""
+    from shallow2deep.commands.network import describe_network
+    from shallow2deep.errors import InputError
+
+    sides = None if patch is None else patch.split(",")
+    if sides and not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise InputError(f'--patch "{patch}" came; give pixels per axis, e.g. 32,80,80')
+    print_rows(describe_network(name, [int(side) for side in sides] if sides else None, batch))
+
+
 ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")
 app.add_typer(ilp_app, name="ilp")
 Project = Annotated[

@@ -67,7 +67,8 @@ def target_values(folder: Path, enhancer: str | Path) -> dict:
         "target": target | {"voxel_size": VOXEL},
         "enhancer": str(enhancer),
         "target_forest": {"n_trees": 5},
-        "enhanced": {"device": "cpu", "scales": [0.7, 1.0]},
-        "segmentor": NETWORK | {"steps": 4, "checkpoint_every": 2, "patch": [8, 16, 16]},
+        "enhanced": {"device": "cpu", "scales": [1.0]},
+        "segmentor": NETWORK
+        | {"steps": 4, "checkpoint_every": 2, "patch": [8, 16, 16], "confidence": {"use": "none"}},
         "compare": {"source_net": True},
     }

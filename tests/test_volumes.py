@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 from balls import SHAPE, VOXEL, save_volumes, source_values, target_values
+from ilp_file import write_project
 from tiny import PACKAGE, artifacts
 
 from shallow2deep import adapt, enhancer_train, export, predict
+from shallow2deep.commands.network import describe_network
 from shallow2deep.errors import InputError
 from shallow2deep.inputs.target import open_target
 from shallow2deep.io.map_files import read_map
@@ -83,7 +85,7 @@ def test_target_run_killed_anywhere_ends_with_the_same_bytes(
     assert sum(choice["held_out_strokes"].values()) >= 8
     assert choice["dice_on_labels"]["target_forest"] > 0.7
     for name in (*choice["scores"], "prediction"):
-        assert read_map(run / name / "target.h5")[0].shape == (2 if name == "target_forest" else 1, *SHAPE)
+        assert read_map(run / name / "target.h5")[0].shape[1:] == SHAPE
     assert (run / "report.html").stat().st_size > 10_000
 
 
@@ -157,3 +159,33 @@ def test_exported_enhancer_in_3d_is_taken_by_adapt(
     assert open_volume(target / "enhanced" / "target.h5").voxel_size == VOXEL
     with h5py.File(folder / "target.h5") as file:
         assert file["raw"].shape == SHAPE
+
+
+def test_project_with_a_volume_is_enhanced_in_3d(folder: Path, source: Path, tmp_path: Path) -> None:
+    with h5py.File(folder / "target.h5") as file:
+        raw, strokes = file["raw"][..., None], file["strokes"][..., None]
+    path = write_project(tmp_path / "p.ilp", [(raw, "zyxc", strokes)], ("ground", "ball"), in_2d=(True, True))
+    run = tmp_path / "run"
+    config = yaml.safe_dump({"enhanced": {"device": "cpu", "scales": [1.0]}, "target_forest": {"n_trees": 5}})
+    (tmp_path / "config.yaml").write_text(config)
+    flags = ("--ilp", path, "--enhancer", source, "--ndim", 3, "--run", run)
+    done = subprocess.run(
+        s2d("adapt", tmp_path / "config.yaml", *flags), check=True, capture_output=True, text=True
+    )
+    assert "an enhancer in 3D, poolings 1x2x2, 2x2x2" in done.stderr
+    assert read_map(run / "enhanced" / "lane_0.h5")[0].shape == (1, *SHAPE)
+    assert yaml.safe_load((run / "settings.yaml").read_text())["ndim"] == 3
+
+
+def test_sizes_of_a_network_from_the_command_line(folder: Path, source: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(source_values(folder)))))
+    told = [describe_network(name, (8, 16, 16)) for name in (config, source, source / "enhancer")]
+    assert told[0] == told[1] == told[2]
+    rows = dict(told[0])
+    assert rows["inputs:"] == "multiples of 2 x 4 x 4 pixels"
+    assert rows["receptive field:"].endswith("nm")
+    with pytest.raises(InputError, match=r"8 x 18 x 16 do not divide by 2 x 4 x 4.* give 8 x 20 x 16"):
+        describe_network(config, (8, 18, 16))
+    done = subprocess.run(s2d("network", source, "--patch", "8,x"), capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -19,13 +19,13 @@ from shallow2deep.inputs.models import find_enhancer, given_enhancers
 from shallow2deep.inputs.results import FOREST, SOURCE_MODEL, SOURCE_NET, candidate_names, made
 from shallow2deep.io.atomic import read_json, write_json, write_text
 from shallow2deep.io.known import Known
+from shallow2deep.networks.model import load_spec
 from shallow2deep.runs.engine import minutes_of
 from shallow2deep.runs.folder import command_of
 from shallow2deep.settings import (
     AdaptConfig,
     CompareSettings,
     RawData,
-    SegmentorSettings,
     read_yaml,
     validated,
 )
@@ -53,11 +53,11 @@ def with_baselines(config: AdaptConfig, run: Path) -> AdaptConfig:
         strokes_net=True,
         supervised=config.target.labels is not None,
     )
-    segmentor = config.segmentor or SegmentorSettings()
-    return config.model_copy(update={"compare": wanted, "segmentor": segmentor})
+    return config.model_copy(update={"compare": wanted, "segmentor": config.target_network})
 
 
 def _has_source_net(config: AdaptConfig, run: Path) -> bool:
+    """Whether there is one, of as many axes as the images."""
     enhancer, *others = (given.name for given in given_enhancers(config))
     if others:
         return False
@@ -67,7 +67,8 @@ def _has_source_net(config: AdaptConfig, run: Path) -> bool:
         source = find_enhancer(enhancer).parent
     except InputError:
         return False  # whether the run has a copy of the enhancer shows when it is opened
-    return command_of(source) == "enhancer-train" and (source / SOURCE_NET / "model.json").is_file()
+    there = command_of(source) == "enhancer-train" and (source / SOURCE_NET / "model.json").is_file()
+    return there and load_spec(source / SOURCE_NET).ndim == config.ndim
 
 
 def compare(

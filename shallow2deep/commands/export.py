@@ -44,10 +44,8 @@ from shallow2deep.stages.kept import came_as_package, kept_enhancers
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 BIOIMAGEIO, CZANN, ILP = "bioimageio", "czann", "ilp"
-_SIDE = {
-    2: 1024,
-    3: 96,
-}  # pixels of a real image on which an exported network is compared with the trained one
+# pixels of a real image on which an exported network is compared with the trained one
+_SIDE = {2: 1024, 3: 96}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ _HEAD = """\
 # Settings of `s2d {command}`. What stands behind # is the default; remove the # of a line, and of the
 # section that it is in, to change it.
 # Names of data are relative to this file: file.h5:key, file.zarr:key, file.tif, file.npy, folder/*.png
+# For networks in 3D set ndim to 3 and leave out what you do not know: other defaults hold (docs/volumes.md).
 """
 _NEEDED = {
     "sources": """\

@@ -184,10 +184,10 @@ def _check(
 def _overlaps(network: UNet, tile: tuple[int, ...], overlap: int | None) -> tuple[int, ...]:
     """The overlap of tiles per axis, checked together with their size; none along z for a network in 2D."""
     flat = (0,) * (len(tile) - len(network.halo))
-    steps = ("z", "y", "x")[-len(network.halo) :]
+    axes = "zyx"[-len(network.halo) :]
     found = [
         _overlap(axis, n, step, 2 * halo if overlap is None else overlap)
-        for axis, n, step, halo in zip(steps, tile[len(flat) :], network.step, network.halo, strict=True)
+        for axis, n, step, halo in zip(axes, tile[len(flat) :], network.step, network.halo, strict=True)
     ]
     return (*flat, *found)
 

@@ -23,6 +23,7 @@ from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.outputs import Output
 from shallow2deep.settings import EnhancerTrainConfig, SourceData, TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -187,6 +188,21 @@ def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
         size = " x ".join(map(str, changed[smaller[0]].patch))
         log.info("%s: patches of %s pixels, as the smallest image allows", ", ".join(smaller), size)
     return config.model_copy(update=changed)
+
+
+def enhancer_of(config: EnhancerTrainConfig) -> ModelSpec:
+    """The enhancer that settings would make.
+
+    Raises:
+        InputError: raw images that cannot be used.
+    """
+    volumes = [volume for data in config.sources for volume in open_raw_volumes(data)]
+    sizes = {volume.voxel_size for volume in volumes}
+    shape = common_shape((volume.voxel_size for volume in volumes), config.ndim)
+    outputs = (Output(None),) * (2 if config.enhancer.boundary else 1)
+    size = sizes.pop() if len(sizes) == 1 else None
+    size = size[-config.ndim :] if size else None
+    return ModelSpec.of("enhancer", outputs, config.enhancer.network, config.ndim, shape, voxel_size=size)
 
 
 def _halved(shape: tuple[int, ...]) -> tuple[int, ...]:

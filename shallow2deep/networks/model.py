@@ -126,7 +126,9 @@ class ModelSpec:
             values["strides"] = tuple(tuple(stride) for stride in values["strides"])
             values["stem"] = tuple(values["stem"])
             if values["voxel_size"] is not None:
-                values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
+                size = values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
+                if not (2 <= len(size) <= 3 and all(0 < v < math.inf for v in size)):
+                    raise ValueError("a voxel size of two or three lengths was expected")
             if values.get("normalisation") is not None:
                 mean, deviation = (float(v) for v in values["normalisation"])
                 values["normalisation"] = (mean, deviation)

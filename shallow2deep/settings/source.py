@@ -72,6 +72,8 @@ class EnhancerTrainConfig(Settings):
             if name in set_by_hand  # others are made to fit
             and any(a > b for a, b in zip(cut, self.probabilities.patch, strict=False))
         ]
+        if self.features.ndim == 3 and self.ndim == 2:
+            problems.append("features.ndim is 3, but images are planes; set ndim to 3")
         fewest = min(self.forests.count, self.forests.validation_count)
         if self.probabilities.forests_per_patch > fewest:
             problems.append(

@@ -4,14 +4,23 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from shallow2deep.settings.base import FLAG, FLAGS, Classes, Engine, Jobs, Settings, one_or_by_class
+from shallow2deep.settings.base import (
+    FLAG,
+    FLAGS,
+    Classes,
+    Engine,
+    Jobs,
+    Settings,
+    number_if_digits,
+    one_or_by_class,
+)
 from shallow2deep.settings.changes import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
 from shallow2deep.settings.package import PackageSettings
 from shallow2deep.settings.segmentation import ObjectsSettings
-from shallow2deep.settings.volumes import with_defaults_in_3d
+from shallow2deep.settings.volumes import DEFAULT_SEGMENTOR, with_defaults_in_3d
 
 
 class CompareSettings(Settings):
@@ -26,10 +35,11 @@ class AdaptConfig(Settings):
     """All settings of `s2d adapt`."""
 
     seed: int = Field(0, ge=0)
-    ndim: Literal[2, 3] = Field(
+    ndim: Annotated[Literal[2, 3], BeforeValidator(number_if_digits)] = Field(
         2,
         description="2: planes of volumes are images of their own; 3: volumes are enhanced as such, which "
         "enhancers in 3D need",
+        json_schema_extra=FLAG,
     )
     classes: Classes = ("background", "foreground")
     target: TargetData
@@ -64,8 +74,17 @@ class AdaptConfig(Settings):
     def _in_3d(cls, values: Any) -> Any:
         return with_defaults_in_3d(cls, values)
 
+    @property
+    def target_network(self) -> SegmentorSettings:
+        """Of the segmentor, if one is trained, and in any case of the networks that it is compared with."""
+        return self.segmentor or SegmentorSettings.model_validate(DEFAULT_SEGMENTOR[self.ndim])
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.ndim == 2 and self.enhanced.planes is not None:
+            raise ValueError("enhanced.planes are those of volumes; set ndim to 3, or leave them out")
+        if self.ndim == 2 and self.target.ilp is None and self.features and self.features.ndim == 3:
+            raise ValueError("features.ndim is 3, but images are planes; set ndim to 3")
         if len(self.enhanced.block) != self.ndim:
             raise ValueError(f"enhanced.block has {len(self.enhanced.block)} axes but ndim is {self.ndim}")
         if self.segmentor is not None:

@@ -17,12 +17,13 @@ IN_3D: dict[str, Any] = {
     "segmentor": _NETWORK,
     "enhanced": {"block": (96, 96, 96), "scales": (0.7, 1.0, 1.4)},
 }
+DEFAULT_SEGMENTOR: dict[int, dict[str, Any]] = {2: {}, 3: _NETWORK | {"patch": (64, 64, 64)}}
 _OPTIONAL = ("source_net", "segmentor")
 
 
 def with_defaults_in_3d(model: type[Settings], values: Any) -> Any:
     """The values for `model`, with what they lack if their ndim is 3."""
-    if not isinstance(values, Mapping) or values.get("ndim") != 3:
+    if not isinstance(values, Mapping) or values.get("ndim") not in (3, "3"):
         return values
     known = {name: default for name, default in IN_3D.items() if name in model.model_fields}
     wanted = {n: default for n, default in known.items() if n not in _OPTIONAL or values.get(n) is not None}

@@ -13,7 +13,7 @@ from shallow2deep.progress import safely
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.job import Job
-from shallow2deep.settings import AdaptConfig, SegmentorSettings
+from shallow2deep.settings import AdaptConfig
 
 _CREATED = "zarr.json"  # the first piece of work
 _CHUNK = {2: 256, 3: 64}  # side, pixels
@@ -23,14 +23,14 @@ Targets = Callable[[Plane, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def pool_settings(config: AdaptConfig, more: Mapping[str, Any]) -> dict[str, Any]:
     """What a pool depends on besides its inputs."""
-    return {"patch": (config.segmentor or SegmentorSettings()).patch, **more}
+    return {"patch": config.target_network.patch, **more}
 
 
 def fill_pool(
     config: AdaptConfig, target: Target, targets: Targets, job: Job, with_strokes: bool = True
 ) -> None:
     """Writes what networks of the target are trained on: raw, targets, their weight and strokes."""
-    patch = (config.segmentor or SegmentorSettings()).patch
+    patch = config.target_network.patch
     place = job.folder / "pool.zarr"
     done = DoneLog(job.folder / "unfinished" / "done.txt", lambda name: sha256(place / name))
     if _CREATED not in done:

@@ -24,7 +24,6 @@ from shallow2deep.settings import (
     AdaptConfig,
     Change,
     OptimisationSettings,
-    SegmentorSettings,
     TrainingSettings,
     Variant,
 )
@@ -54,7 +53,7 @@ def network_stage(
     Args:
         variant: of the segmentor; a baseline has none, and starts from scratch.
     """
-    settings = config.segmentor or SegmentorSettings()
+    settings = config.target_network
     spec = ModelSpec.of(
         "segmentor",
         of_foreground(config.classes[1:]),
@@ -96,7 +95,7 @@ def train_segmentor(
     if (job.run / pool / SKIPPED).exists():
         shutil.copyfile(job.run / pool / SKIPPED, job.folder / SKIPPED)
         return
-    settings, name, moments = config.segmentor or SegmentorSettings(), job.folder.name, target.moments
+    settings, name, moments = config.target_network, job.folder.name, target.moments
     network = built(spec, config.seed, name)
     if start is not None:
         network.load_state_dict(load_model(start)[0].state_dict())

@@ -1,5 +1,6 @@
 """Stage *target_forest*: the forest of the user's strokes, and its probability maps."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     if target.has_maps:
         _save_given_maps(job.folder, config, target)
         return
-    forest = target.forest or grown(config, target)
+    forest, size = target.forest or grown(config, target), target.images[0].voxel_size
+    if size is not None:  # the enhancer's stretch follows from it, also for other images
+        forest = replace(forest, record={**forest.record, "voxel_size": list(size)})
     forest.save(job.folder / "forest.npz")
     device = str(choose_device(config.enhanced.device))
     missing = [image for image in target.images if not map_path(job.folder, image).exists()]
@@ -63,7 +66,6 @@ def _save_given_maps(folder: Path, config: AdaptConfig, target: Target) -> None:
 def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
     """A forest of the strokes; with a number, another of the same strokes."""
     raws, strokes = _painted(target)
-    size = target.images[0].voxel_size
     return train_forest(
         raws,
         strokes,
@@ -72,7 +74,6 @@ def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:
         classes=config.classes,
         n_jobs=config.jobs,
         engine=config.engine,
-        record={} if size is None else {"voxel_size": list(size)},
         **config.target_forest.model_dump(),
     )
 

@@ -1,6 +1,6 @@
 """Trains a forest on the pixels under brush strokes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -95,7 +95,6 @@ def train_forest(
     n_jobs: int = -1,
     brightness: float = 0.0,
     engine: str = "numba",
-    record: Mapping[str, Any] | None = None,
     **growth: Any,
 ) -> Forest:
     """A forest of brush strokes.
@@ -109,11 +108,10 @@ def train_forest(
         brightness: strokes are also learned on each image made darker and brighter by this many of its
             standard deviations, for images that differ in brightness from the painted ones.
         engine: see `compute_features`.
-        record: how it comes to be: free JSON.
         growth: as for `fit_forest`; min_samples_leaf counts labelled pixels.
 
     Returns:
-        A forest whose record also holds, as `raw`, the range of values of the images.
+        A forest whose record holds, as `raw`, the range of values of the images.
 
     Raises:
         InputError: shapes differ, no strokes, or strokes of one class only.
@@ -129,6 +127,5 @@ def train_forest(
     if len(y) == 0:
         raise InputError("the strokes are empty; paint a few in each class")
     names = classes or tuple(f"class {n + 1}" for n in range(max(int(y.max()) + 1, 2)))
-    intensities = Intensities.together([Intensities.of(raw, spec.ndim) for raw in raws])
-    told = {**(record or {}), "raw": intensities.to_dict()}
-    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, record=told, **growth)
+    record = {"raw": Intensities.together([Intensities.of(raw, spec.ndim) for raw in raws]).to_dict()}
+    return fit_forest(x, y, spec, names, n_trees=n_trees, seed=seed, n_jobs=n_jobs, record=record, **growth)

@@ -1,13 +1,14 @@
 """The enhancer applied: its channels, its scales, and how these are weighed."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from shallow2deep.inference import enhance as enhance_module
-from shallow2deep.inference.enhance import Enhancer
+from shallow2deep.inference.enhance import Enhancer, stretch_between
 from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.io import disk_map
 from shallow2deep.io.disk_map import DiskMap
@@ -132,3 +133,71 @@ def test_no_whole_map_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     tracemalloc.stop()
     assert peak < 6e6
     np.testing.assert_allclose(found[:, 700:701], 0.33, atol=1e-5)
+
+
+class _Volume(torch.nn.Module):
+    """Gives the logits of 0.3 plus a tenth of the map, and notes the sizes without the halo."""
+
+    step, halo = (1, 2, 2), (1, 2, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: set[tuple[int, ...]] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.add(tuple(n - 2 * halo for n, halo in zip(x.shape[2:], self.halo, strict=True)))
+        return torch.logit(0.3 + 0.1 * x)
+
+
+def test_volumes_are_resized_along_all_axes_and_stretched_to_the_enhancers_voxels() -> None:
+    p = np.zeros((2, 6, 12, 20), np.float32)
+    p[1, :, :, 10:] = 1
+    network, settings = _Volume(), EnhancedSettings(scales=(0.5, 1.0), block=(32, 32, 32))
+    stretch = stretch_between((40.0, 10.0, 10.0), (20.0, 10.0, 10.0))
+    found = Enhancer(network, FOREGROUND, settings, stretch=stretch).enhance(p)
+    assert network.sizes == {(6, 6, 10), (12, 12, 20)}
+    assert found.shape == (1, 6, 12, 20)
+    np.testing.assert_allclose(found[..., :7], 0.3, atol=1e-5)
+    np.testing.assert_allclose(found[..., 13:], 0.4, atol=1e-5)
+
+
+def test_shapes_that_hardly_differ_or_are_not_known_stretch_nothing() -> None:
+    assert stretch_between((22.0, 10.0, 10.0), (20.0, 10.0, 10.0)) == (1.0, 1.0, 1.0)
+    assert stretch_between(None, (20.0, 10.0, 10.0)) == stretch_between((9.0, 3.0, 3.0), None)
+    assert stretch_between((10.0, 10.0, 10.0), (30.0, 10.0, 10.0)) == (1 / 3, 1.0, 1.0)
+
+
+def test_parts_of_large_volumes_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = np.random.default_rng(0).random((2, 9, 14, 11), np.float32)
+    raw = np.random.default_rng(1).random((9, 14, 11), np.float32)
+    settings = EnhancedSettings(scales=(0.7, 1.4), block=(4, 4, 4))
+    enhancer = Enhancer(_Volume(), FOREGROUND, settings, companion=_Companion(), stretch=(1.5, 1.0, 1.0))
+    whole = enhancer.enhance(p, raw)
+    monkeypatch.setattr(enhance_module, "_ROWS", 1)
+    np.testing.assert_allclose(enhancer.enhance(p, raw), whole, atol=1e-6)
+
+
+class _Companion(torch.nn.Module):
+    """Of the map and raw beside it."""
+
+    step, halo = (1, 2, 2), (1, 2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1] + 0.1 * x[:, 1:]
+
+
+def test_planes_across_each_axis_are_averaged() -> None:
+    """A network that tells the mean of a plane: across each axis, another one."""
+    p = np.random.default_rng(0).random((2, 5, 6, 7), np.float32)
+    enhancer = Enhancer(_MeanOfPlane(), FOREGROUND, EnhancedSettings(scales=(1.0,), block=(8, 8, 8)))
+    across = [np.broadcast_to(p[1].mean(tuple({0, 1, 2} - {a}), keepdims=True), (5, 6, 7)) for a in range(3)]
+    np.testing.assert_allclose(enhancer.enhance(p)[0], across[0], atol=1e-5)
+    every = replace(enhancer, planes="zyx").enhance(p)
+    np.testing.assert_allclose(every[0], np.mean(across, 0), atol=1e-5)
+
+
+class _MeanOfPlane(torch.nn.Module):
+    step, halo = (1, 1), (0, 0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.logit(x.mean((2, 3), keepdim=True).expand_as(x), 1e-6)

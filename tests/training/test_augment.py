@@ -76,3 +76,16 @@ def test_every_setting_changes_something(name: str) -> None:
     plain, _ = augment(inputs, targets, kinds, NONE, random(3))
     changed, _ = augment(inputs, targets, kinds, NONE.model_copy(update={name: 1.0}), random(3))
     assert not torch.allclose(plain, changed, atol=1e-3)
+
+
+def test_volumes_are_turned_in_every_plane_only_where_voxels_are_cubes() -> None:
+    """A bar along x: what is not of cubes keeps it in its plane."""
+    bar = torch.zeros(40, 1, 8, 8, 8)
+    bar[:, :, 4, 4] = 1
+    for cubes, axes in ((True, {0, 1, 2}), (False, {1, 2})):
+        new, moved = change_geometry(bar, bar.byte(), NONE, random(0), cubes)
+        assert torch.equal(new, moved.float())
+        along = [int(torch.nonzero(one[0]).float().std(0).argmax()) for one in new]
+        assert set(along) == axes
+    uneven = torch.zeros(4, 1, 4, 8, 8)
+    assert change_geometry(uneven, uneven.byte(), NONE, random(0), True)[0].shape == uneven.shape
