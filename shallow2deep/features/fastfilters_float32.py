@@ -30,8 +30,8 @@ def fill_as_fastfilters(
     """Writes the features of a region of a float32 image `(z, y, x)` into `out` `(F, *region)`.
 
     Args:
-        fused_along_x: whether multiply-adds along x are fused, too: so does fastfilters on ARM, and in 2D. On
-            processors with AVX2 it does not in 3D, so that ilastik itself predicts otherwise there.
+        fused_along_x: whether multiply-adds along x are fused, too, as in what ilastik predicted on a Mac.
+            With AVX2 fastfilters does not fuse them in 3D, so that ilastik itself predicts otherwise there.
     """
     require_memory(4 * _TEMPORARY * math.prod(out.shape[1:]), "the filters of a block")
     places = list(zip(part.filters, part.starts, part.sizes, strict=True))
