@@ -65,6 +65,11 @@ def progress_line(event: Event) -> str:
     return ", ".join(parts)
 
 
+def _printable(text: str) -> str:
+    """Without what would steer a terminal, whoever has written it into the folder."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class _Screen:
     """A terminal, with progress on one line that changes; or a file, with a line now and then."""
 
@@ -73,14 +78,14 @@ class _Screen:
         self._unfinished, self._last = False, -_INTERVAL
 
     def line(self, text: str) -> None:
-        self._out.write("\n" * self._unfinished + text + "\n")
+        self._out.write("\n" * self._unfinished + _printable(text) + "\n")
         self._out.flush()
         self._unfinished = False
 
     def progress(self, text: str, complete: bool) -> None:
         now = time.monotonic()
         if self._live:
-            self._out.write("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
+            self._out.write("\r\x1b[K" + _printable(text)[: shutil.get_terminal_size().columns - 1])
             self._out.flush()
             self._unfinished = True
         elif complete or now - self._last >= _INTERVAL:

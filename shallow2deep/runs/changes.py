@@ -70,8 +70,9 @@ def make(run: Path, stage: str, network: str, step: int) -> Change:
     with one_at_a_time(run):
         found = _read(run)
         values = found["wanted"].pop(stage, {})
+        place = {"stage": stage, "network": network, "step": step}
         try:
-            change = Change.model_validate({"stage": stage, "network": network, "step": step, **values})
+            change = Change.model_validate(values | place if isinstance(values, dict) else place)
             found["made"].append(change.model_dump(exclude_none=True))
         except ValidationError as error:
             why = error.errors()[0]["msg"].removeprefix("Value error, ")

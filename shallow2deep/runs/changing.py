@@ -56,8 +56,8 @@ def change(run: Path, assignments: Sequence[str], wait_s: float = 30) -> Change 
 
 def _changeable(run: Path) -> dict[str, list[str]]:
     """The stages of a run that train a network, and the settings of each that can be changed meanwhile."""
-    stages = read_json(run / RUN).get("stages", {})
-    return {stage: names for stage, names in stages.items() if names}
+    said = read_json(run / RUN).get("stages")
+    return {stage: names for stage, names in said.items() if names} if isinstance(said, dict) else {}
 
 
 def _chosen(run: Path, trained: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shallow2deep.errors import InputError
-from shallow2deep.io.atomic import is_partial, one_writer, sha256
+from shallow2deep.io.atomic import is_partial, one_writer, read_json, sha256
 from shallow2deep.runs import changes, control, events, worker
 from shallow2deep.runs.engine import (
     BEGUN,
@@ -54,7 +54,8 @@ def contents(run: Path) -> Contents:
     if command_of(run) is None:
         raise InputError(f"{run}: no run here, so nothing is removed; give the folder of a run")
     run = run.resolve()
-    stages = [path for path in sorted(run.iterdir()) if _is_stage(path)]
+    said = read_json(run / RUN).get("stages", ())
+    stages = [p for p in sorted(run.iterdir()) if _is_stage(p) or (p.name in said and _is_empty(p))]
     own = {*_OWN, *(f".{stage.name}.stale" for stage in stages)}  # known by the stages, so before these
     made = [p for p in sorted(run.iterdir()) if p.name in own or is_partial(p) or _is_shown(p, stages)]
     made += [path for stage in stages for path in _made_by_stage(stage)]
@@ -79,9 +80,7 @@ def clean(run: Path) -> Contents:
     with one_writer(run):
         found = contents(run)
         remove(found.made)
-        for stage in found.stages:
-            if not any(stage.iterdir()):
-                stage.rmdir()
+        _remove_empty(found.stages)
     if not any(run.iterdir()) and not run.is_symlink():
         run.rmdir()
     return found
@@ -92,6 +91,7 @@ def discard(run: Path) -> None:
     found = contents(run)
     begun = [stage for stage in found.stages if not (stage / MANIFEST).exists()]
     remove([path for path in found.made if path.parent in begun])
+    _remove_empty(begun)
 
 
 def remove(paths: list[Path]) -> None:
@@ -101,6 +101,15 @@ def remove(paths: list[Path]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in filter(_is_empty, folders):
+        folder.rmdir()
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _is_stage(folder: Path) -> bool:

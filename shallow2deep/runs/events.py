@@ -9,6 +9,7 @@ with an empty stage: "started", "paused", "resumed", "stopped" (`why`), "finishe
 
 import errno
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,8 +110,12 @@ def _is_event(values: Any) -> bool:
     if values["kind"] == "picture":
         return isinstance(values.get("what"), str) and isinstance(values.get("path"), str)
     numbers = [values.get(name) for name in ("done", "total")] + [values.get("left_s", 0)]
-    told = isinstance(values.get("what"), str) and all(type(n) in (int, float) for n in numbers)
+    told = isinstance(values.get("what"), str) and all(map(_is_number, numbers))
     return told or values["kind"] != "progress"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def latest(run: Path) -> tuple[int, list[Event]]:

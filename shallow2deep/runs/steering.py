@@ -30,7 +30,7 @@ def pause(run: Path, wait_s: float = 30) -> Standing:
     if found.word == "paused":
         return found
     if found.worker is None:
-        raise InputError(f"{run}: it is {found.word}, so there is nothing to pause; `s2d start` begins a run")
+        raise InputError(f"{run}: it is {found}, so there is nothing to pause; `s2d resume` lets it go on")
     control.request(run, "pause")
     return wait_until(run, lambda now: now.word != "running", wait_s)
 

@@ -1,5 +1,6 @@
 """Runs of their own: started, killed around, steered, changed by hand, and repeated with the same bytes."""
 
+import io
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 from tiny import Data, artifacts
 
 from shallow2deep import enhancer_train
+from shallow2deep.cli import main
 from shallow2deep.commands.status import status
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import read_json
@@ -62,19 +64,21 @@ def test_a_run_is_started_steered_changed_and_repeated(config: Path, run: Path, 
     assert str(worker.pid) in started.stdout
     wait_until(run, training, 120)
 
+    assert pause(run).word == "paused"
     watcher = subprocess.Popen([*S2D, "watch", run], stdout=subprocess.PIPE, text=True)
     assert watcher.stdout
-    assert "running (process" in watcher.stdout.readline()
+    assert "paused (process" in watcher.stdout.readline()
     watcher.send_signal(signal.SIGINT)
-    assert "the run goes on" in watcher.communicate(timeout=30)[0]
+    assert "the run goes on" in watcher.communicate(timeout=60)[0]
     assert watcher.returncode == 0
     watcher = subprocess.Popen([*S2D, "watch", run], stdout=subprocess.PIPE)
     assert watcher.stdout
     watcher.stdout.readline()
     watcher.kill()
-    watcher.wait()
+    watcher.communicate()
     assert worker_at(run) == worker
 
+    resume(run)
     made = [change(run, ["learning_rate=1e-4"])]
     assert pause(run).word == "paused"
     psutil.Process(worker.pid).kill()
@@ -82,9 +86,9 @@ def test_a_run_is_started_steered_changed_and_repeated(config: Path, run: Path, 
     assert isinstance(resume(run), Started)
     now = wait_until(run, training, 120)
     assert now.last
-    steps = now.last["done"] + 200
+    steps = now.last["done"] + 100
     made.append(change(run, [f"enhancer.steps={steps}", "enhancer.batch=1"]))
-    assert s2d("watch", run).returncode == 0
+    wait_until(run, lambda now: now.worker is None, 120)
 
     assert [one and one.values for one in made] == [{"learning_rate": 1e-4}, {"steps": steps, "batch": 1}]
     manifest = read_json(run / "enhancer" / "manifest.json")
@@ -127,24 +131,38 @@ def test_unusable_flags_and_folders_are_refused(config: Path, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"]
 
 
-def test_a_killed_starter_leaves_the_run_alone(config: Path, run: Path) -> None:
+def test_a_killed_starter_leaves_the_run_alone(
+    config: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the commands, from its start to its end."""
+
+    def here(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["s2d", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out = capsys.readouterr()
+        return int(ended.value.code or 0), out.out + out.err
+
     with subprocess.Popen([*S2D, "start", "enhancer-train", config, "--run", run]) as starter:
         while not (run / "console.txt").exists():
             time.sleep(0.02)
         starter.kill()
     assert wait_until_begun(run)
-    again = s2d("start", "enhancer-train", config, "--run", run)
-    assert (again.returncode, "another process works on it now" in again.stderr) == (3, True)
-    assert "paused" in s2d("pause", run).stdout
-    assert json.loads(s2d("status", run, "--json").stdout)["state"] == "paused"
-    assert "running" in s2d("resume", run).stdout
-    told = s2d("set", run, "enhancer.learning_rate=1e-4", "--wait", "0").stdout
-    assert "next safe point" in told or "by hand" in told
-    aborted = s2d("abort", run, "--discard")
-    assert (aborted.returncode, "aborted" in aborted.stdout) == (0, True)
-    assert s2d("watch", run).returncode == 4
-    assert s2d("clean", run).returncode == 2  # nobody can be asked
-    assert s2d("clean", run, "--yes").returncode == 0
+    code, said = here("start", "enhancer-train", config, "--run", run)
+    assert (code, "another process works on it now" in said) == (3, True)
+    code, said = here("pause", run, "--wait", 120)
+    assert (code, "paused (process" in said) == (0, True)
+    assert json.loads(here("status", run, "--json")[1])["state"] == "paused"
+    code, said = here("resume", run)
+    assert (code, "running (process" in said) == (0, True)
+    code, said = here("set", run, "enhancer.learning_rate=1e-4", "--wait", 0)
+    assert (code, "next safe point" in said or "by hand" in said) == (0, True)
+    code, said = here("abort", run, "--discard", "--wait", 120)
+    assert (code, "aborted" in said) == (0, True)
+    assert here("watch", run)[0] == 4
+    monkeypatch.setattr("sys.stdin", io.StringIO("y"))
+    assert here("clean", run)[0] == 2  # nobody can be asked
+    assert here("clean", run, "--yes")[0] == 0
     assert not run.exists()
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,23 @@ def test_interrupted_work_is_kept_for_the_same_key_only(tmp_path: Path) -> None:
     run(tmp_path, [Stage("one", {"a": 1}, {}, going_on)])
     run(tmp_path, [Stage("one", {"a": 2}, {}, going_on)])
     assert seen == [True, False]
+
+
+def test_changes_by_hand_belong_to_a_result_but_not_to_what_was_begun(tmp_path: Path) -> None:
+    plain = stage([])
+    changed = replace(plain, changes=[{"step": 3, "steps": 5}])
+    assert plain.key == plain.begun["key"] == changed.begun["key"] != changed.key
+
+    def failing(job: Job) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run(tmp_path, [replace(plain, work=failing)])
+    assert state_of(tmp_path, changed).word == "interrupted"
+    run(tmp_path, [changed])
+    assert state_of(tmp_path, changed).word == "finished"
+    assert "settings.changes [{'step': 3, 'steps': 5}] -> None" in state_of(tmp_path, plain).reason
+    assert chain_fault(tmp_path, ["one"], Known()) is None
 
 
 class Killed(BaseException):
