@@ -162,6 +162,7 @@ def adapt(
             ["recommended:", told],
             ["its maps:", str(folder)],
             ["all results:", f"{run}, in folders of their names"],
+            *([["objects:", str(run / "objects" / "objects.csv")]] if settings.objects else []),
             ["report:", str(run / "report.html")],
         ]
     )
