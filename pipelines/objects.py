@@ -2,8 +2,8 @@
 
     python pipelines/objects.py --data ../shared/data --runs runs [--picture docs/images/objects.jpg]
 
-RUNS has what `pipelines/results.py --leave-one-out` left there: maps of test images by enhancers that have not
-learned on images of their kind. The forests of volumes are grown here. Minutes; prints Markdown.
+RUNS has what `pipelines/results.py --leave-one-out` left there: maps of test images by enhancers that have
+not learned on images of their kind. The forests of volumes are grown here. Minutes; prints Markdown.
 """
 
 import argparse

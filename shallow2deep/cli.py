@@ -170,6 +170,7 @@ def adapt(
             *(["to do:", text] for text in choice["advice"]),
             ["its maps:", str(folder)],
             ["all results:", f"{run}, in folders of their names"],
+            *([["objects:", str(run / "objects" / "objects.csv")]] if settings.objects else []),
             ["report:", str(run / "report.html")],
         ]
     )
@@ -295,13 +296,11 @@ def objects(
     values = (read_yaml(config) if config else {}) | {k: v for k, v in flags.items() if v is not None}
     values |= {name: True for name, on in (("clear_border", clear_border), ("by_planes", by_planes)) if on}
     values = with_overrides(values, set_ or ())
-    require_named(data, images)
+    require_named(images, *([] if Path(maps[0]).is_dir() else [data]))  # a run is no folder of images
     from shallow2deep.commands.find_objects import find_objects, settings_of
-    from shallow2deep.runs.folder import command_of
 
-    what = maps[0] if len(maps) == 1 and command_of(Path(maps[0])) == "adapt" else data
-    settings = settings_of(what, values, str(config or "the command line"))
-    found = find_objects(what, out, settings, images, step, masks, format_, trust)
+    settings = settings_of(data, values, str(config or "the command line"))
+    found = find_objects(data, out, settings, images, step, masks, format_, trust)
     if json_:
         told = {"threshold": found.threshold, "threshold_is": found.threshold_is, "table": str(found.table)}
         print_json(told | {"objects": dict(found.counts)})

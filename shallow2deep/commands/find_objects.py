@@ -95,17 +95,17 @@ def find_objects(
     out = Path(out)
     if format not in FORMATS:
         raise InputError(f"labels are written as {' or '.join(FORMATS)}, not as {format}; give one of them")
-    settings = settings or settings_of(maps, {})
-    if isinstance(maps, str | Path) and command_of(Path(maps)) == "adapt":
-        data, threshold, why, settings = _of_run(Path(maps), step, settings, trust)
+    data = maps if isinstance(maps, RawData) else RawData(raw=(str(maps),))
+    settings = settings or settings_of(data, {})
+    if run := _run_of(data):
+        data, threshold, why, settings = _of_run(run, data, step, settings, trust)
+    elif step != RECOMMENDED:
+        raise InputError(f"--step {step} came with maps; it chooses among the results of a run of adapt")
     else:
-        if step != RECOMMENDED:
-            raise InputError(f"--step {step} came with maps; it chooses among the results of a run of adapt")
-        data = maps if isinstance(maps, RawData) else RawData(raw=(str(maps),))
         threshold, why = threshold_of(settings, {}, "", "")
     found = _opened(data, settings, raw)
     inputs = [volume.file for one in found for volume in (one.foreground, one.raw) if volume is not None]
-    targets = [path for one in found for path in paths_of(out, one.name, format)]
+    targets = [path for one in found for path in (*paths_of(out, one.name, format), _mask_path(out, one))]
     refuse_overwriting(targets, inputs)
     require_writable(targets)
     with one_writer(out):
@@ -118,16 +118,21 @@ def find_objects(
     return FoundObjects(counts, threshold, why, table)
 
 
-def settings_of(maps: object, values: Mapping[str, Any], origin: str = "objects") -> ObjectsSettings:
-    """Settings with those values, and for all others those of the run that `maps` names, or the defaults.
+def _run_of(maps: RawData) -> Path | None:
+    """The run of `adapt` that is named in place of maps, if it is one."""
+    path = Path(maps.raw[0])
+    return path if len(maps.raw) == 1 and command_of(path) == "adapt" else None
+
+
+def settings_of(maps: RawData, values: Mapping[str, Any], origin: str = "objects") -> ObjectsSettings:
+    """Settings with those values, and for all others those of the run that is named, or the defaults.
 
     Raises:
         SettingsError: a value that cannot be used.
     """
-    own: dict[str, Any] = {}
-    if isinstance(maps, str | Path) and command_of(Path(maps)) == "adapt":
-        own = (_config_of(Path(maps)).objects or ObjectsSettings()).model_dump()
-    return validated(ObjectsSettings, own | dict(values), origin)
+    run = _run_of(maps)
+    own = (_config_of(run).objects if run else None) or ObjectsSettings()
+    return validated(ObjectsSettings, own.model_dump() | dict(values), origin)
 
 
 def _config_of(run: Path) -> AdaptConfig:
@@ -135,7 +140,7 @@ def _config_of(run: Path) -> AdaptConfig:
 
 
 def _of_run(
-    run: Path, step: str, settings: ObjectsSettings, trust: bool
+    run: Path, data: RawData, step: str, settings: ObjectsSettings, trust: bool
 ) -> tuple[RawData, float, str, ObjectsSettings]:
     """A result's maps, the threshold, where it comes from, and the settings with the class."""
     config, known = _config_of(run), known_of(run)
@@ -148,8 +153,8 @@ def _of_run(
     name = chosen(run, config, known, trust)[of_class] if recommended else candidate(run, step, config)
     require_current(run, [name, PREDICTION], known, trust)
     threshold, why = threshold_of(settings, read_json(run / PREDICTION / CHOICE), name, of_class)
-    data = RawData(raw=tuple(str(path) for path in sorted((run / name).glob("*.h5"))))
-    return data, threshold, why, settings
+    files = tuple(str(path) for path in sorted((run / name).glob("*.h5")))
+    return data.model_copy(update={"raw": files}), threshold, why, settings
 
 
 def _opened(data: RawData, settings: ObjectsSettings, raw: RawData | None) -> list[_Map]:
@@ -210,6 +215,10 @@ def _raws(raw: RawData, maps: Sequence[Volume]) -> list[Volume | None]:
     return [*ordered]
 
 
+def _mask_path(out: Path, one: _Map) -> Path:
+    return out / f"{one.name}_mask.{'png' if one.foreground.ndim == 2 else 'tif'}"
+
+
 def _write(
     one: _Map, out: Path, settings: ObjectsSettings, threshold: float, masks: bool, format_: str
 ) -> int:
@@ -222,5 +231,5 @@ def _write(
         out, one.name, labels, measured(labels, one.voxel_size, intensities), one.voxel_size, format_
     )
     if masks:
-        write_mask(out, f"{one.name}_mask", p > threshold, one.voxel_size)
+        write_mask(_mask_path(out, one), p > threshold, one.voxel_size)
     return int(labels.max(initial=0))

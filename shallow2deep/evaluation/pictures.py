@@ -141,11 +141,9 @@ def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
             colours = ListedColormap(CLASS_COLOURS)
             painted = np.ma.masked_equal(image, 0)
             axis.imshow(painted, cmap=colours, vmin=1, vmax=len(CLASS_COLOURS), interpolation="nearest")
-        if title == INSTANCES:
-            borders = np.ma.masked_equal(find_boundaries(image, mode="inner"), 0)
-            axis.imshow(borders, cmap=ListedColormap(CLASS_COLOURS[1:2]), interpolation="nearest")
-        if title == OUTLINES:
-            for p, colour in zip(image, cycle(CLASS_COLOURS[1:]), strict=False):
+        if title in (OUTLINES, INSTANCES):
+            shapes = [_apart(image)] if title == INSTANCES else image
+            for p, colour in zip(shapes, cycle(CLASS_COLOURS[1:]), strict=False):
                 if p.min() < 0.5 < p.max():
                     axis.contour(p, [0.5], colors=[colour], linewidths=0.8)
     elif image.ndim == 3:
@@ -155,3 +153,9 @@ def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
         axis.imshow(coloured.clip(0, 1), interpolation="nearest")
     else:
         axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def _apart(labels: np.ndarray) -> np.ndarray:
+    """Where there are objects, without what touches another one."""
+    touching = find_boundaries(labels, mode="inner", background=0) & (labels > 0)
+    return ((labels > 0) & ~touching).astype(np.float32)

@@ -46,14 +46,12 @@ def write_labels(path: Path, labels: np.ndarray, voxel_size: Sequence[float] | N
     return path
 
 
-def write_mask(folder: Path, name: str, mask: np.ndarray, voxel_size: Sequence[float] | None = None) -> Path:
-    """Writes a mask, 0 and 255 in 8 bits: a PNG of an image, a TIFF of a volume; whole or not at all."""
+def write_mask(path: Path, mask: np.ndarray, voxel_size: Sequence[float] | None = None) -> Path:
+    """Writes a mask, 0 and 255 in 8 bits, whole or not at all: a .png of an image, or a .tif."""
     values = np.where(mask, np.uint8(255), np.uint8(0))
-    if mask.ndim == 2:
-        path = folder / f"{name}.png"
+    if path.suffix == ".png":
         write_bytes(path, iio.imwrite("<bytes>", values, extension=".png"))
         return path
-    path = folder / f"{name}.tif"
     with atomic_path(path, values.nbytes) as temporary:
         _write_tiff(temporary, values, voxel_size)
     return path

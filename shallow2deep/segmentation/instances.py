@@ -26,9 +26,9 @@ def instances(
 ) -> np.ndarray:
     """The objects of a map.
 
-    Blobs are where the foreground is above the threshold, see `parted`: along the ridges
-    of the boundary map where there is one, else at the narrowest places. Cells are what membranes, the
-    foreground, part; they meet in the midst of the membranes.
+    Blobs are where the foreground is above the threshold, parted along the ridges of the boundary map where
+    there is one, else at the narrowest places (see `parted`). Cells are what membranes, the foreground, part;
+    they meet in the midst of the membranes.
 
     Args:
         foreground: float `([z,] y, x)` in 0..1.

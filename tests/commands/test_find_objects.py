@@ -181,6 +181,8 @@ def test_of_a_run(data: Data, target_run: Path, tmp_path: Path) -> None:
     """Its recommended maps, or others; they are matched with raw and labels by name."""
     found = s2d("objects", target_run, "--out", tmp_path / "o", "--raw", f"{data.folder}/target*_raw.png")
     assert sorted(found["objects"]) == [f"target{n}_raw" for n in range(4)]
+    sized = s2d("objects", target_run, "--out", tmp_path / "s", "--voxel-size", "500,500")
+    assert "area_um2" in Path(sized["table"]).read_text()
     recommended = json.loads((target_run / "prediction" / "choice.json").read_text())
     expected = recommended["thresholds"][recommended["recommended"]]["disc"]
     assert found["threshold"] == (0.5 if expected is None else expected)

@@ -5,7 +5,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-from shallow2deep.evaluation.pictures import OUTLINES, save_panel, show
+from shallow2deep.evaluation.pictures import INSTANCES, OUTLINES, save_panel, show
 
 
 def test_panel_shows_every_picture_and_is_the_same_each_time(tmp_path: Path) -> None:
@@ -42,3 +42,13 @@ def test_a_picture_for_notebooks(tmp_path: Path) -> None:
     assert picture._repr_png_().startswith(b"\x89PNG")
     picture.save(tmp_path / "a.png")
     assert iio.imread(tmp_path / "a.png").shape[1] > iio.imread(show(raw[0])._repr_png_()).shape[1]
+
+
+def test_objects_that_touch_have_outlines_of_their_own(tmp_path: Path) -> None:
+    labels = np.zeros((60, 60), int)
+    labels[10:50, 10:30], labels[10:50, 30:50] = 1, 2
+    rows = [{"raw": np.zeros((60, 60)), INSTANCES: labels}]
+    picture = iio.imread(save_panel(tmp_path / "a.png", rows))
+    drawn = abs(picture[..., :3].astype(int) - (0, 160, 255)).sum(-1) < 150
+    line = np.flatnonzero(drawn[picture.shape[0] // 2])
+    assert 1 + np.count_nonzero(np.diff(line) > 1) == 4  # left, right, and two lines in between

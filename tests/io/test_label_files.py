@@ -41,11 +41,9 @@ def test_other_endings_are_refused(tmp_path: Path) -> None:
 
 def test_masks(tmp_path: Path) -> None:
     mask = np.eye(4, dtype=bool)
-    path = write_mask(tmp_path, "a_mask", mask)
-    assert path.name == "a_mask.png"
+    path = write_mask(tmp_path / "a.png", mask)
     np.testing.assert_array_equal(iio.imread(path), mask * np.uint8(255))
-    volume = write_mask(tmp_path, "b_mask", np.stack([mask, ~mask]), (300.0, 65.0, 65.0))
-    assert volume.name == "b_mask.tif"
+    volume = write_mask(tmp_path / "b.tif", np.stack([mask, ~mask]), (300.0, 65.0, 65.0))
     assert open_volume(volume).voxel_size == pytest.approx((300, 65, 65))
     assert set(np.unique(open_volume(volume).read())) == {0, 255}
 
