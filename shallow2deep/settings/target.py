@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from shallow2deep.settings.base import FLAG, Classes, Engine, Jobs, Settings
-from shallow2deep.settings.changes import Change
+from shallow2deep.settings.change import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
