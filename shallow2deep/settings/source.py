@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from shallow2deep.settings.base import Classes, Engine, Jobs, Settings, different
-from shallow2deep.settings.changes import Change
+from shallow2deep.settings.change import Change
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings

@@ -14,7 +14,7 @@ from shallow2deep.settings.base import (
     number_if_digits,
     one_or_by_class,
 )
-from shallow2deep.settings.changes import Change
+from shallow2deep.settings.change import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings

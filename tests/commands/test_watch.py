@@ -31,7 +31,7 @@ def test_a_terminal_has_one_line_that_changes(tmp_path: Path, monkeypatch: pytes
     run_counting(tmp_path / "run", 20)
     out = Terminal()
     watch(tmp_path / "run", out=out)
-    assert "\r\x1b[Kenhancer: training 20 of 20, l\n" in out.getvalue()
+    assert "\r\x1b[Kenhancer: training 20 of 20, \n" in out.getvalue()
 
 
 @pytest.mark.parametrize(
