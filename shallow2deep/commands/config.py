@@ -46,9 +46,9 @@ def shown(command: str, levels: Sequence[Level]) -> list[Shown]:
 
 def check(command: str, levels: Sequence[Level]) -> None:
     """Raises SettingsError where the command would refuse settings; what is missing may still be given."""
-    given, _ = together(levels)
+    target = together(levels)[0].get("target")
     needed = parsed(template(command))
-    if "ilp" in (given.get("target") or {}):
+    if isinstance(target, Mapping) and "ilp" in target:
         del needed["target"]
     resolved(model_of(command), [Level("example", needed), *levels])
 

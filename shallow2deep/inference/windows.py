@@ -103,15 +103,21 @@ class Windows:
         return np.where(self.within, np.float32(1), np.float32(max(self.border_weight, _LEAST)))
 
     @cached_property
-    def _counts(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        """How many windows cover each place of each axis: with their borders, and without."""
+    def _counts(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """How many windows cover each place of each axis: with their borders, and without.
+
+        The first axis is scaled, so that products over the axes are sums of weights: see `total`.
+        """
         whole, inner = ([np.zeros(n, np.float32) for n in self.shape] for _ in range(2))
         for axis, starts in enumerate(self.starts):
             size, border = self.size[axis], self.border[axis]
             for start in starts:
                 whole[axis][start : start + size] += 1
                 inner[axis][start + border : start + size - border] += 1
-        return tuple(whole), tuple(inner)
+        least = np.float32(max(self.border_weight, _LEAST))
+        whole[0] *= least
+        inner[0] *= 1 - least
+        return whole, inner
 
     def total(self, window: Window) -> np.ndarray:
         """The sum of all windows' weights in a part of the image, float32.
@@ -123,12 +129,12 @@ class Windows:
             reduce(np.multiply.outer, [one[s] for one, s in zip(counts, window, strict=True)])
             for counts in self._counts
         )
-        least = np.float32(max(self.border_weight, _LEAST))
-        return least * whole + (1 - least) * inner
+        return whole + inner
 
     def share(self, window: Window) -> np.ndarray:
         """How much of the mean a window is at each of its pixels, float32 `(*size)`; all together are 1."""
-        return self.weight / self.total(window)
+        total = self.total(window)
+        return np.divide(self.weight, total, out=total)
 
     def split(self, image: Any) -> np.ndarray:
         """All windows of an image.
@@ -180,7 +186,7 @@ class Windows:
                 require_memory(math.prod(shape) * kind.itemsize, "an image put together from windows")
                 out = np.zeros(shape, kind)
             place = (..., *window)
-            out[place] = out[place] + part * self.share(window)
+            out[place] += part * self.share(window)
         if left := sum(1 for _ in windows):
             raise InputError(f"{len(self) - left} windows came where there are {len(self)}; give all of them")
         return out

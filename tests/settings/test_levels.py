@@ -16,6 +16,7 @@ from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
     Level,
+    dump_yaml,
     leaves,
     levels_of,
     merged,
@@ -57,6 +58,17 @@ def test_each_level_overrides_those_before(users: Written, tmp_path: Path) -> No
     assert found.enhanced.device == "cpu"
     assert not found.enhanced.raw
     assert found.target.raw == (str(tmp_path / "raw.png"),)
+
+
+def test_a_run_depends_on_a_setting_wherever_it_stands(users: Written, tmp_path: Path) -> None:
+    """So a changed file of the user makes work stale as a changed config does."""
+    elsewhere = resolved(AdaptConfig, levels_of("adapt", config_of(tmp_path), ["target_forest.n_trees=9"]))
+    users({"adapt": {"target_forest": {"n_trees": 9}}})
+    users_own = resolved(AdaptConfig, levels_of("adapt", config_of(tmp_path)))
+    assert users_own == elsewhere
+    assert dump_yaml(users_own) == dump_yaml(elsewhere)
+    assert users_own.target_forest.deciding() == elsewhere.target_forest.deciding()
+    assert users_own.target_forest.n_trees == 9
 
 
 def test_each_command_has_a_section_of_its_own(users: Written, tmp_path: Path) -> None:
