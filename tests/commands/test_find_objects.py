@@ -50,19 +50,19 @@ def s2d(*arguments: object) -> dict:
 
 def test_labels_measurements_masks_and_scores(maps: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    flags = ["--raw", f"{tmp_path}/*_raw.png", "--voxel-size", "500,250", "--masks"]
+    flags = ["--raw", f"{tmp_path}/*_raw.png", "--voxel-size", "500,500", "--masks"]
     told = s2d("objects", f"{maps}/*.h5", "--out", out, *flags)
     assert told["objects"] == {"a_raw": 3, "b_raw": 0}
     assert told["threshold"] == 0.5
     assert "no strokes" in told["threshold_is"]
     labels = open_volume(out / "a_raw_objects.tif")
-    assert labels.voxel_size == pytest.approx((500, 250))
+    assert labels.voxel_size == pytest.approx((500, 500))
     np.testing.assert_array_equal(labels.read() > 0, TRUTH > 0)
     np.testing.assert_array_equal(iio.imread(out / "a_raw_mask.png"), (TRUTH > 0) * np.uint8(255))
     with (out / "objects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a_raw"] * 3
-    assert float(rows[2]["area_um2"]) == int(float(rows[2]["area_px"])) * 0.125
+    assert float(rows[2]["area_um2"]) == int(float(rows[2]["area_px"])) * 0.25
     assert float(rows[2]["raw_mean"]) == 180
     empty = (out / "b_raw_objects.csv").read_text()
     assert empty == (out / "a_raw_objects.csv").read_text().splitlines(keepends=True)[0]
