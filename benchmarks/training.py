@@ -43,7 +43,8 @@ class OurSamples:
         self._samples = TrainingSamples(
             pool, "training", outputs, ("map",), every, PATCH, 10**6, 0, "benchmark"
         )
-        self._change = augmentation(("map",), EnhancerSettings(), 0, "benchmark")
+        spec = ModelSpec.of("enhancer", outputs, EnhancerSettings().network)
+        self._change = augmentation(("map",), spec, EnhancerSettings(), 0, "benchmark")
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, targets = self._samples[index]

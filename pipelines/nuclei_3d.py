@@ -16,13 +16,14 @@ from shallow2deep import adapt, predict
 from shallow2deep.evaluation.metrics import DiceCounts
 from shallow2deep.evaluation.pictures import orthogonal, save_panel
 from shallow2deep.io.map_files import read_map
-from shallow2deep.settings import AdaptConfig, validated
+from shallow2deep.settings import AdaptConfig, RawData, validated
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OVULE = DATA / "lm_nuclei3d_ovule"
 PAINTED, TEST = OVULE / "1135_mini.h5", OVULE / "1137_mini.h5"
 VOXEL = (283.7, 126.8, 126.8)
 PLANES = (25, 50, 75)
+PART, TEST_PART = "20:80", "30:70"  # z planes that are adapted to, and those that are scored
 
 
 def save_strokes(path: Path, amount: str) -> Path:
@@ -41,7 +42,7 @@ def maps_of_test(
     values = {
         "ndim": 3,
         "classes": ["background", "nuclei"],
-        "target": {"raw": f"{PAINTED}:raw", "strokes": str(strokes), "voxel_size": VOXEL},
+        "target": {"raw": f"{PAINTED}:raw", "strokes": str(strokes), "voxel_size": VOXEL, "slices": PART},
         "enhancer": enhancer,
         "enhanced": {"scales": scales},
     }
@@ -49,7 +50,8 @@ def maps_of_test(
     adapt(validated(AdaptConfig, values, name), run)
     found = {}
     for step in ("forest", "enhanced"):
-        (path,) = predict(run, f"{TEST}:raw", out / f"{name}-{step}.h5", step)
+        test = RawData(raw=(f"{TEST}:raw",), slices=TEST_PART)
+        (path,) = predict(run, test, out / f"{name}-{step}.h5", step)
         found[f"forest, for {name}" if step == "forest" else name] = read_map(path)[0][-1]
     return found
 
@@ -67,7 +69,8 @@ def main() -> None:
     for name, enhancer in (("2D enhancer", "nuclei-2d"), ("3D enhancer", arguments.enhancer)):
         maps |= maps_of_test(name, enhancer, strokes, arguments.out, arguments.scales)
     with h5py.File(TEST) as file:
-        raw, truth = file["raw"][:], file["labels/nuclei"][:] > 0
+        part = slice(*map(int, TEST_PART.split(":")))
+        raw, truth = file["raw"][part], file["labels/nuclei"][part] > 0
     for title, p in maps.items():
         counts = DiceCounts()
         counts.add(p, truth)

@@ -123,6 +123,16 @@ def test_way_follows_from_voxels_unless_set(
         enhancer_train(validated(EnhancerTrainConfig, values, "test"), tmp_path / "run")
 
 
+def test_a_part_of_a_volume_has_its_part_of_the_strokes(folder: Path, source: Path) -> None:
+    target = target_values(folder, source)["target"] | {"slices": "2:14"}
+    config = validated(AdaptConfig, target_values(folder, source) | {"target": target}, "test")
+    part = open_target(config)
+    (plane,) = part.planes
+    with h5py.File(folder / "target.h5") as file:
+        assert np.array_equal(part.drawn.strokes[0].read(), file["strokes"][2:14])
+        assert np.array_equal(plane.raw.read(), file["raw"][2:14])
+
+
 @pytest.fixture(scope="module")
 def flat_enhancer(folder: Path) -> Path:
     """An enhancer in 2D, of planes of the same volumes."""

@@ -149,7 +149,7 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     score = spec.record.get("training", {}).get("best_score", -1)
     measured = f"On held-out source images: Dice {score:.3f}." if score > 0 else ""
     companion = load_model(run / ENHANCER / WITH_RAW) if config.enhancer.raw else None
-    return _Model(network, spec, config.package, config.classes, sample, companion, measured=measured)
+    return _Model(network, spec, config.package, config.classes, _cut(sample), companion, measured=measured)
 
 
 def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:

@@ -99,7 +99,7 @@ def _images_on(data: TargetData, ndim: int, raws: Sequence[Volume]) -> Sequence[
     numbers = owners(names, keys) if all(volume.ndim == ndim for volume in volumes) else None
     if numbers is not None:
         by_number = dict(zip(numbers, volumes, strict=True))
-        return [by_number.get(number) for number in range(len(raws))]
+        return [_as_sliced(by_number.get(number), raw, data.slices) for number, raw in enumerate(raws)]
     if 1 < len(volumes) < len(raws):
         raise InputError(
             f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
@@ -112,7 +112,14 @@ def _images_on(data: TargetData, ndim: int, raws: Sequence[Volume]) -> Sequence[
         strokes = [image for volume in volumes for image in images_of(volume, ndim, data.slices)]
     if len(strokes) != len(raws):
         raise InputError(f"{len(strokes)} stroke images but {len(raws)} raw images came; give one for each")
-    return strokes
+    return [_as_sliced(image, raw, data.slices) for image, raw in zip(strokes, raws, strict=True)]
+
+
+def _as_sliced(image: Volume | None, raw: Volume, slices: str | tuple[int, ...] | None) -> Volume | None:
+    """Of strokes on a whole volume the part that raw is."""
+    if image is None or raw.ndim < 3 or slices is None or image.spatial_shape == raw.spatial_shape:
+        return image
+    return images_of(image, 3, slices)[0]
 
 
 def _check_mapping(mapping: Mapping[int, int], classes: Sequence[str]) -> None:

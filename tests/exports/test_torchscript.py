@@ -296,7 +296,7 @@ class Asserting(nn.Module):
 
 def test_an_assertion_of_a_network_is_one_sentence() -> None:
     loaded = torch.jit.load(io.BytesIO(saved(torch.jit.script(Asserting()))))
-    foreign = _Foreign(loaded, "asserting", 1, 1, 0, gives_logits=True)
+    foreign = _Foreign(loaded, "asserting", 1, (1, 1), (0, 0), gives_logits=True)
     with pytest.raises(InputError, match=r"the network of asserting failed on .*seven channels") as failed:
         foreign(torch.zeros(1, 1, 8, 8))
     assert "\n" not in str(failed.value)

@@ -14,7 +14,7 @@ FOLDER = Path("/nowhere")
 
 def test_what_is_not_set_has_defaults_of_volumes() -> None:
     values = source_values(FOLDER)
-    for section in ("probabilities", "enhancer", "source_net"):
+    for section in ("forests", "probabilities", "enhancer", "source_net"):
         del values[section]
     volumes = validated(EnhancerTrainConfig, values, "test")
     network = volumes.enhancer.network
