@@ -15,7 +15,7 @@ from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
-from shallow2deep.inputs.images import images_of, open_raw_volumes, select, tell_of_colours
+from shallow2deep.inputs.images import images_of, in_channels, open_raw_volumes, select, tell_of_colours
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.io.cache import ReadCache
@@ -186,8 +186,10 @@ def open_source(
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
     ordered = in_order(volumes, names, keys, "labels")
-    tell_of_colours(raw_volumes, "enhancers know grey only")
-    raws = [cache.keep(image.grey()) for raw in raw_volumes for image in images_of(raw, ndim, data.slices)]
+    if data.channels == "grey":
+        tell_of_colours(raw_volumes, "enhancers know grey only; channels: [0] takes one channel")
+    greys = [in_channels(raw, data.channels) for raw in raw_volumes]
+    raws = [cache.keep(image) for raw in greys for image in images_of(raw, ndim, data.slices)]
     numbers = [checked_labels(volume) for volume in ordered]
     labels = [cache.keep(image) for volume in numbers for image in images_of(volume, ndim, data.slices)]
     if len(raws) != len(labels):

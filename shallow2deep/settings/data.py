@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shallow2deep.settings.base import FLAG, FLAGS, NameOrNumber, Names, NamesOrNone, Settings
+from shallow2deep.settings.base import FLAG, FLAGS, Channels, NameOrNumber, Names, NamesOrNone, Settings
 
 
 class ImageTable(Settings):
@@ -42,6 +42,15 @@ class SourceData(RawData):
     label_values: Literal["instances", "classes"] = Field(
         "instances", description="instances: every value > 0 is the one foreground class; classes: 0, 1, 2 …"
     )
+    channels: Channels = Field(
+        "grey", description="grey: colour as grey; or the name or number, from 0, of the one channel to use"
+    )
+
+    @model_validator(mode="after")
+    def _one_channel(self) -> Self:
+        if self.channels == "each" or (self.channels != "grey" and len(self.channels) > 1):
+            raise ValueError("an enhancer learns on one channel; give channels one name or number, or grey")
+        return self
 
 
 class TargetData(RawData):
@@ -62,8 +71,11 @@ class TargetData(RawData):
     stroke_classes: dict[int, int] | None = Field(
         None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"
     )
-    channels: Literal["grey", "each"] = Field(
-        "grey", description="colour as grey, or the features of each channel, as in ilastik projects"
+    channels: Channels = Field(
+        "grey",
+        description="grey: colour as grey; each: the features of each channel, as in ilastik projects; or "
+        "names or numbers, from 0, of the channels to use",
+        json_schema_extra=FLAGS,
     )
     ilp: str | None = Field(
         None,
@@ -100,6 +112,7 @@ class TargetData(RawData):
             "axes": self.axes,
             "manifest": self.manifest,
             "voxel_size": self.voxel_size,
+            "channels": None if self.channels in ("grey", "each") else self.channels,
         }
         unused |= {"stroke_classes": self.stroke_classes, "stroke_axes": self.stroke_axes}
         given = [name for name, value in unused.items() if value is not None]
