@@ -206,14 +206,19 @@ def predict(
     ] = "recommended",
     axes: Axes = None,
     slices: Slices = None,
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(help="names or numbers, from 0, of the channels to use; those learned on if not given"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
     rescale: Rescale = False,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
-    from shallow2deep.settings import RawData, validated
+    from shallow2deep.settings import PredictData, validated
 
-    data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
+    given = {"channels": channels} if channels else {}
+    data = validated(PredictData, {"raw": raw, "axes": axes, "slices": slices} | given, "the command line")
     require_named(data)
     from shallow2deep.commands.predict import predict as run_predict
 
@@ -236,6 +241,7 @@ def evaluate(
     ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
     label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
+    ignore_label: Annotated[int | None, typer.Option(help="label of pixels that do not count")] = None,
     tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
     each: Annotated[bool, typer.Option("--each", help="a line for each image, too")] = False,
     json_: Json = False,
@@ -252,7 +258,7 @@ def evaluate(
     from shallow2deep.io.atomic import write_json
 
     number = int(channel) if channel is not None and channel.isdecimal() else channel
-    scores = run_evaluate(*parts, number, label_value, tolerance)
+    scores = run_evaluate(*parts, number, label_value, tolerance, ignore_label)
     known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
     if json_:
         print_json(known)

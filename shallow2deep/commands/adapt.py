@@ -12,7 +12,7 @@ from shallow2deep.inputs.results import (
     SUPERVISED,
     segmentor_name,
 )
-from shallow2deep.inputs.target import Target, open_target
+from shallow2deep.inputs.target import Target, open_target, with_pixel_size
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
@@ -128,6 +128,7 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
     target = opened(config, run, known, trust)
+    config = with_pixel_size(config, target)
     log.info("painted: %s", target.painted(config.classes))
     execute(run, "adapt", config, target_stages(config, target, run, known), known)
     return run / PREDICTION

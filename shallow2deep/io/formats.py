@@ -93,7 +93,8 @@ def check_ending(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix == ".n5":
         raise InputError(
-            f"{path}: N5 is not read, as zarr 3 reads it no more; convert it to Zarr with n5-spark or tensorstore"
+            f"{path}: N5 is not read, as zarr 3 reads it no more; convert it to Zarr, with tensorstore for "
+            "example"
         )
     if suffix not in ENDINGS and suffix != ".ilp":
         raise InputError(f"{path}: unknown ending; give a file that ends in one of {', '.join(ENDINGS)}")

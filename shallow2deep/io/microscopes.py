@@ -108,15 +108,15 @@ def _number(path: Path, key: str | None, scenes: tuple[str, ...]) -> int:
 
 
 def _check_axes(image: Any, path: Path) -> None:
-    """Refuses axes of which bioio would take the first entry in silence, such as tiles that it does not join."""
+    """Refuses axes of which bioio would take the first entry, such as tiles that it does not join."""
     own = image.reader.dims
     sizes = dict(zip(own.order, own.shape, strict=True))
     joined = sizes["Y"] < image.dims.Y or sizes["X"] < image.dims.X
     unknown = [a for a, size in sizes.items() if size > 1 and a not in f"{_ORDER}S{'M' if joined else ''}"]
     if unknown:
         raise InputError(
-            f"{path}: axes {own.order} of sizes {tuple(own.shape)} came, of which {', '.join(unknown)} cannot "
-            "be read; save one time series, volume or image and give that"
+            f"{path}: axes {own.order} of sizes {tuple(own.shape)} came, of which {', '.join(unknown)} "
+            "cannot be read; save one time series, volume or image and give that"
         )
 
 

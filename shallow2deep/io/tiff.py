@@ -167,8 +167,8 @@ def _voxel_size(tif: tifffile.TiffFile, series: Any) -> dict[str, float]:
         unit, tags = tif.imagej_metadata.get("unit"), tif.pages.first.tags
         found = [("z", tif.imagej_metadata.get("spacing"), unit)]
         for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
-            pixels, units = tags[tag].value if tag in tags else (0, 1)
-            found.append((axis, units / pixels if pixels else None, unit))
+            count, units = tags[tag].value if tag in tags else (0, 1)
+            found.append((axis, units / count if count else None, unit))
     else:
         return {}
     return {

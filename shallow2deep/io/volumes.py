@@ -23,6 +23,7 @@ from shallow2deep.io.stored import Stored, size_in_bytes
 _SLAB = 64 * 2**20  # bytes read at once where a whole volume is gone through
 _MAX_PLANES = 1_000_000
 _MAX_UNIT = 2**30  # bytes of a chunk or page; more only if the array has them
+_UNSET = (1.0, 1e3, 1e6)  # nm; programs write a size of 1 in whatever unit where they know none
 _LISTED = 20  # channels that are named
 _COLOURS = frozenset({"red", "green", "blue", "alpha", "Red", "Green", "Blue", "Alpha", "R", "G", "B", "A"})
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -130,7 +131,7 @@ class Volume:
         if self.shape[0] not in (1, 3, 4) or (self.shape[0] > 1 and not _COLOURS.issuperset(self.channels)):
             raise InputError(
                 f"{self.name}: {self.shape[0]} channels came ({self._listed_channels}), but grey (1) or RGB "
-                "(3 or 4) was expected; choose what to use by channels, e.g. --channels 0"
+                "(3 or 4) was expected; choose what to use by channels, e.g. channels: [0]"
             )
         dtype = self.dtype if self.shape[0] == 1 else np.dtype(np.float32)
         return replace(
@@ -429,6 +430,8 @@ def _voxel_size(
     stored: Stored, stated: Sequence[float] | None, axes: str, name: str
 ) -> tuple[float, ...] | None:
     known = [stored.voxel_size.get(a, 0.0) for a in axes]
+    if len(set(known)) == 1 and known[0] in _UNSET:
+        known = []
     sizes = tuple(float(v) for v in (known if stated is None else stated))
     if len(sizes) == len(axes) and all(0 < v < math.inf for v in sizes):
         return sizes

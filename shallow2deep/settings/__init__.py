@@ -1,7 +1,7 @@
 """The settings: frozen models that refuse unknown keys; one file for each subject."""
 
 from shallow2deep.settings.base import Settings, validated
-from shallow2deep.settings.data import ImageTable, RawData, SourceData, TargetData
+from shallow2deep.settings.data import ImageTable, PredictData, RawData, SourceData, TargetData
 from shallow2deep.settings.features_forests import (
     FeatureSettings,
     ForestsSettings,
@@ -44,6 +44,7 @@ __all__ = [
     "NetworkSettings",
     "OptimisationSettings",
     "PackageSettings",
+    "PredictData",
     "ProbabilitiesSettings",
     "RawData",
     "SegmentorSettings",

@@ -33,17 +33,32 @@ class RawData(Settings):
     licence: str = Field("not stated", description="terms of the data; they go with everything trained on it")
 
 
+class PredictData(RawData):
+    """Raw images to predict."""
+
+    channels: Channels | None = Field(None, description="those that were learned on if not given")
+
+
 class SourceData(RawData):
     """Raw images with dense labels, matched in order."""
 
     labels: Names
     name: str | None = Field(None, description="what leave_out calls it")
     label_axes: str | None = None
+    ignore_label: int | None = Field(
+        None, description="value of the labels' pixels that do not count, such as 255"
+    )
     label_values: Literal["instances", "classes"] = Field(
         "instances", description="instances: every value > 0 is the one foreground class; classes: 0, 1, 2 …"
     )
     channels: Channels = Field(
         "grey", description="grey: colour as grey; or the name or number, from 0, of the one channel to use"
+    )
+
+    pixel_size: float | None = Field(
+        None,
+        gt=0,
+        description="nm along y and x to which raw and labels are brought; none if not given",
     )
 
     @model_validator(mode="after")
@@ -67,6 +82,9 @@ class TargetData(RawData):
         None,
         description="dense labels of the same images, only for scores and compare.supervised, an upper bound",
         json_schema_extra=FLAGS,
+    )
+    ignore_label: int | None = Field(
+        None, description="value of the labels' pixels that do not count, such as 255", json_schema_extra=FLAG
     )
     stroke_classes: dict[int, int] | None = Field(
         None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"

@@ -80,6 +80,11 @@ class EnhancedSettings(Settings):
         description="maps are resized by each of these factors, and the results averaged, those more that "
         "agree with the forest; the four have 3.7 times the pixels of [1]",
     )
+    pixel_size: Annotated[float, Field(gt=0)] | Literal["file"] | None = Field(
+        None,
+        description="nm, or file: as the raw files state it; scales are then relative to the pixel size that "
+        "the enhancer learned at, so that it sees structures as large as there",
+    )
     classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
         None,
         min_length=1,
