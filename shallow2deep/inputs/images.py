@@ -98,10 +98,10 @@ def open_images(
     names: set[str] = set()
     known, cache = known or Known(), ReadCache()
     volumes = open_raw_volumes(data)
+    used = [in_channels(volume, channels) for volume in volumes]
     if channels == "grey":
-        tell_of_colours(volumes, "channels: each keeps them, and channels: [0] takes one")
-    for volume in volumes:
-        colours = in_channels(volume, channels)
+        tell_of_colours(volumes, "target.channels: each keeps the channels, and [0] takes the first")
+    for volume, colours in zip(volumes, used, strict=True):
         parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
         name = new_name(volume.file.stem + volume.time_suffix, names)
         images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim, known))

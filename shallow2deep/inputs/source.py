@@ -205,9 +205,9 @@ def open_source(
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
     ordered = in_order(volumes, names, keys, "labels")
-    if data.channels == "grey":
-        tell_of_colours(raw_volumes, "enhancers know grey only; channels: [0] takes one channel")
     greys = [in_channels(raw, data.channels) for raw in raw_volumes]
+    if data.channels == "grey":
+        tell_of_colours(raw_volumes, "enhancers know grey only; channels: [0] takes the first")
     raws = [cache.keep(image) for raw in greys for image in images_of(raw, ndim, data.slices)]
     numbers = [checked_labels(volume, data.ignore_label) for volume in ordered]
     labels = [cache.keep(image) for volume in numbers for image in images_of(volume, ndim, data.slices)]
