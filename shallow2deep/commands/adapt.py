@@ -129,6 +129,7 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     known = known_of(run)
     target = opened(config, run, known, trust)
     config = with_pixel_size(config, target)
+    log.info("pixel size: %s", target.pixel_sizes)
     log.info("painted: %s", target.painted(config.classes))
     execute(run, "adapt", config, target_stages(config, target, run, known), known)
     return run / PREDICTION

@@ -130,6 +130,15 @@ class Target:
         return "; ".join(found)
 
     @property
+    def pixel_sizes(self) -> str:
+        """Those of the images, as far as they are known, in words."""
+        sizes = dict.fromkeys(image.voxel_size for image in self.images)
+        told = [
+            "not known" if size is None else f"{' x '.join(f'{s:.4g}' for s in size)} nm" for size in sizes
+        ]
+        return ", ".join(told[:_FEW]) + (", …" if len(told) > _FEW else "")
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What the enhancers are called, and the terms of the data that taught them: they hold for all."""
         said = [one.spec.metadata for one in self.enhancers]
@@ -203,7 +212,6 @@ def open_target(
         if first and other and (difference := first.difference(other)):
             log.warning("%s learned on other features than %s: %s", one.name, given[0].name, difference)
     images, strokes, spec = _open_images(config, project, first, known)
-    _tell_pixel_sizes(images)
     for one, opened in zip(given, enhancers, strict=True):
         kept_classes(config, opened.spec, one)  # refuses what is not evident
         _compare_pixel_sizes(config, opened.spec, images[0])
@@ -272,13 +280,6 @@ def with_pixel_size(config: AdaptConfig, target: Target) -> AdaptConfig:
             )
     enhanced = config.enhanced.model_copy(update={"pixel_size": wanted})
     return config.model_copy(update={"enhanced": enhanced})
-
-
-def _tell_pixel_sizes(images: Sequence[Image]) -> None:
-    """Says which pixel sizes the images have, as far as is known."""
-    sizes = dict.fromkeys(image.voxel_size for image in images)
-    told = ["not known" if size is None else f"{' x '.join(f'{s:.4g}' for s in size)} nm" for size in sizes]
-    log.info("pixel size: %s", ", ".join(told[:_FEW]) + (", …" if len(told) > _FEW else ""))
 
 
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:

@@ -22,9 +22,8 @@ def cut(data: Data, folder: Path, *shapes: tuple[int, int]) -> Data:
     """The first images, of those shapes."""
     for n, (y, x) in enumerate(shapes):
         for path in data.folder.glob(f"*{n}_*.png"):
-            iio.imwrite(
-                folder / path.name, iio.imread(path)[36:, 36:][:y, :x] if y < SIZE else iio.imread(path)
-            )
+            start = 36 if max(y, x) <= SIZE - 36 else 0  # where there is something
+            iio.imwrite(folder / path.name, iio.imread(path)[start:, start:][:y, :x])
     return Data(folder)
 
 
