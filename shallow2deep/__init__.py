@@ -10,6 +10,7 @@ __version__ = VERSION
 _HOMES = {
     "AdaptConfig": "settings",
     "EnhancerTrainConfig": "settings",
+    "PredictData": "settings",
     "RawData": "settings",
     "SourceData": "settings",
     "TargetData": "settings",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import ObjectsSettings as ObjectsSettings
+    from shallow2deep.settings import PredictData as PredictData
     from shallow2deep.settings import RawData as RawData
     from shallow2deep.settings import SourceData as SourceData
     from shallow2deep.settings import TargetData as TargetData

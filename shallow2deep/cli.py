@@ -217,6 +217,10 @@ def predict(
     ] = "recommended",
     axes: Axes = None,
     slices: Slices = None,
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(help="names or numbers, from 0, of the channels to use; those learned on if not given"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
     rescale: Rescale = False,
     overlap: Annotated[
@@ -231,11 +235,12 @@ def predict(
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
     from shallow2deep.errors import InputError
-    from shallow2deep.settings import RawData, validated
+    from shallow2deep.settings import PredictData, validated
 
     if border_weight is not None and overlap is None:
         raise InputError("--border-weight is that of windows that overlap; give --overlap, too")
-    data = validated(RawData, {"raw": raw, "axes": axes, "slices": slices}, "the command line")
+    given = {"channels": channels} if channels else {}
+    data = validated(PredictData, {"raw": raw, "axes": axes, "slices": slices} | given, "the command line")
     require_named(data)
     from shallow2deep.commands.predict import predict as run_predict
 
@@ -331,6 +336,7 @@ def evaluate(
     ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
     label_slices: Annotated[str | None, typer.Option(help="z planes of the labels to use")] = None,
+    ignore_label: Annotated[int | None, typer.Option(help="label of pixels that do not count")] = None,
     tolerance: Annotated[int, typer.Option(help="pixels this near to a boundary do not count")] = 0,
     objects: Annotated[
         bool, typer.Option("--objects", help="both are objects, each with a number: score object by object")
@@ -357,15 +363,15 @@ def evaluate(
             "channel": channel,
             "label-value": label_value,
             "label-slices": label_slices,
+            "ignore-label": ignore_label,
+            "tolerance": tolerance or None,
         }
-        if given := [
-            name for name, value in (unused | {"tolerance": tolerance or None}).items() if value is not None
-        ]:
+        if given := [name for name, value in unused.items() if value is not None]:
             raise InputError(f"--{given[0]} has no meaning with --objects; leave it out")
         scores = evaluate_objects(*parts[:2])
     else:
         number = int(channel) if channel is not None and channel.isdecimal() else channel
-        scores = run_evaluate(*parts, number, label_value, tolerance)
+        scores = run_evaluate(*parts, number, label_value, tolerance, ignore_label)
     known = {n: {k: None if v != v else v for k, v in s.items()} for n, s in scores.items()}
     if json_:
         print_json(known)

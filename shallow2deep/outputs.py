@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+IGNORED = 255  # in place of a class's number: a pixel that does not count; there are at most 255 classes
 BACKGROUND, FOREGROUND, BOUNDARY = "background", "foreground", "boundary"
 
 

@@ -13,7 +13,7 @@ from shallow2deep.inputs.results import (
     SUPERVISED,
     segmentor_name,
 )
-from shallow2deep.inputs.target import Target, fitted_segmentor, open_target
+from shallow2deep.inputs.target import Target, fitted_segmentor, open_target, with_pixel_size
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
@@ -132,6 +132,8 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
     target = opened(config, run, known, trust)
+    config = with_pixel_size(config, target)
+    log.info("pixel size: %s", target.pixel_sizes)
     log.info("painted: %s", target.painted(config.classes))
     if config.ndim == 3:
         log.info("volumes: %s", target.way(config))

@@ -156,7 +156,8 @@ def _result(
     if test_raw is not None and test_labels is not None:
         for name in names:
             maps = predict(run, test_raw, run / "test" / name, name, trust=trust, rescale=rescale)
-            dice = evaluate(RawData(raw=tuple(map(str, maps))), test_labels)["all"]["dice"]
+            own = RawData(raw=tuple(map(str, maps)))
+            dice = evaluate(own, test_labels, ignore_label=config.target.ignore_label)["all"]["dice"]
             if dice == dice:
                 tested[name] = dice
     return {

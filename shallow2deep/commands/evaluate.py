@@ -24,6 +24,7 @@ def evaluate(
     channel: int | str | None = None,
     label_value: int | None = None,
     tolerance: int = 0,
+    ignore_label: int | None = None,
 ) -> dict[str, dict[str, float]]:
     """Scores of every image, and under "all" those of their pixels together.
 
@@ -38,6 +39,7 @@ def evaluate(
             file, from 0; that of the one foreground class if None.
         label_value: the label that is the foreground; every value > 0 if None.
         tolerance: pixels within this distance of the labels' boundaries do not count.
+        ignore_label: pixels whose label is this do not count.
 
     Raises:
         InputError: files that do not fit each other.
@@ -58,8 +60,11 @@ def evaluate(
     scores, pooled = {}, PooledScore()
     rows = list(zip(names, maps, truths, masks, strict=True))
     for name, p_file, t_file, v_file in watched(rows, len(rows), "scoring", Bar()):
-        p, t = _channel(p_file, channel), _binary(t_file, label_value)
+        p, t = _channel(p_file, channel), _binary(t_file, label_value, ignore_label)
         v = None if v_file is None else _binary(v_file, None)
+        if ignore_label is not None:
+            counted = label_image(t_file).read() != ignore_label
+            v = counted if v is None else v & counted
         scores[name] = score(p, t, v, tolerance)
         pooled.add(p, t, v, tolerance)
     return scores | {"all": pooled.scores}
@@ -122,6 +127,6 @@ def _channel(volume: Volume, channel: int | str | None) -> np.ndarray:
     return p
 
 
-def _binary(volume: Volume, value: int | None) -> np.ndarray:
-    labels = (checked_labels(volume) if value is None else label_image(volume)).read()
+def _binary(volume: Volume, value: int | None, ignored: int | None = None) -> np.ndarray:
+    labels = (checked_labels(volume, ignored) if value is None else label_image(volume)).read()
     return labels > 0 if value is None else labels == value

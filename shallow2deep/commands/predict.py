@@ -29,10 +29,10 @@ from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
-from shallow2deep.networks.model import load_model
+from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
-from shallow2deep.settings import AdaptConfig, RawData, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, PredictData, RawData, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 RECOMMENDED = "recommended"
@@ -53,7 +53,8 @@ def predict(
 
     Args:
         model: a run of `adapt`, or a folder with a segmentor or source net.
-        raw: the images, by name (`file.h5:key`, `folder/*.png` …) or with axes, slices and so on.
+        raw: the images, by name (`file.h5:key`, `folder/*.png` …) or with axes, slices and so on; of
+            `PredictData` also with the channels to use, otherwise those that were learned on.
         out: a file ending in .h5, .zarr or .tif for one image; else a folder, which gets a .h5 file for each.
         step: of an adaptation: "recommended", "forest", "enhanced", "segmentor" (the first one), or the name
             of any of its candidates' folders.
@@ -73,8 +74,10 @@ def predict(
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
     bar = Bar()
     windows = None if overlap is None else Overlap(overlap, border_weight)
-    how, colours = _predictor_of(Path(model), step, device, trust, bar, windows)
-    images = open_images(data, how.ndim, colours)
+    how, channels = _predictor_of(Path(model), step, device, trust, bar, windows)
+    if isinstance(data, PredictData) and data.channels is not None:
+        channels = data.channels
+    images = open_images(data, how.ndim, channels)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
         found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]
@@ -123,15 +126,14 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
 
 def _predictor_of(
     model: Path, step: str, device_name: str, trust: bool, watch: Watch, overlap: Overlap | None
-) -> tuple[ImagePredictor, str]:
-    """How images are predicted, and whether in grey or by each channel."""
+) -> tuple[ImagePredictor, str | Sequence[str | int]]:
+    """How images are predicted, and the channels of raw that were learned on."""
     device = choose_device(device_name)
     if (model / "model.json").is_file():
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
-        how = network_predictor(network, spec, device, watch, overlap)
-        return how, "grey" if spec.in_channels == 1 else "each"
+        return network_predictor(network, spec, device, watch, overlap), _learned_channels(spec)
     if command_of(model) != "adapt":
         raise InputError(f"{model}: no run of adapt and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
@@ -145,6 +147,14 @@ def _predictor_of(
         return next(iter(parts.values())), config.target.channels
     mixed = mixed_predictor({name: parts[result] for name, result in of_classes.items()})
     return mixed, config.target.channels
+
+
+def _learned_channels(spec: ModelSpec) -> str | Sequence[str | int]:
+    """As a segmentor's record has them; of others, grey or all by their number."""
+    channels = spec.record.get("channels")
+    if isinstance(channels, list) and channels and all(isinstance(one, str | int) for one in channels):
+        return tuple(channels)
+    return "grey" if spec.in_channels == 1 else "each"
 
 
 def _own_enhancers(run: Path, config: AdaptConfig, trust: bool, known: Known) -> list[OpenedEnhancer]:

@@ -38,11 +38,18 @@ class Consistency:
 
 
 def changed_view(raw: np.ndarray, ndim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of an image `([C,] *spatial)`, as it is, and flipped and with noise; float32."""
-    raw = raw.astype(np.float32)
+    """The middle of an image `([C,] *spatial)`, as it is, and flipped and with noise; of the image's type.
+
+    Of another type, an image that is flatter than others of the same run would be taken for a foreign one.
+    """
+    raw = raw.astype(np.uint8) if raw.dtype.kind == "b" else raw
     view = raw[_middle(raw.shape, (_DEPTH, _VIEW, _VIEW)[-ndim:])]
     noise = rng.standard_normal(view.shape, np.float32)
-    return view, np.ascontiguousarray(np.flip(view + _NOISE * raw.std() * noise, (-2, -1)))
+    other = np.flip(view + _NOISE * raw.std(dtype=np.float32) * noise, (-2, -1))
+    if raw.dtype.kind in "ui":
+        limits = np.iinfo(raw.dtype)
+        other = np.rint(other).clip(limits.min, limits.max)
+    return view, np.ascontiguousarray(other, raw.dtype)
 
 
 def _middle(shape: Sequence[int], sides: Sequence[int]) -> tuple[slice, ...]:

@@ -13,6 +13,7 @@ from scipy import ndimage as ndi
 
 from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.forests.simulation import draw_strokes
+from shallow2deep.outputs import IGNORED
 from shallow2deep.settings import ForestsSettings
 
 _TILE = 25  # pixels; side of the tiles of worst_tiles
@@ -23,7 +24,8 @@ class Patch:
     """What a strategy sees.
 
     Attributes:
-        classes: uint8 `(*spatial)`, the number of each pixel's class from 0.
+        classes: uint8 `(*spatial)`, the number of each pixel's class from 0, or `IGNORED`, which becomes no
+            stroke.
         probabilities: float32 `(C, *spatial)`, of the forest one stage earlier; only for staged strategies.
     """
 
@@ -54,7 +56,7 @@ def dense_patches(patch: Patch, settings: ForestsSettings, rng: np.random.Genera
     size = [int(rng.integers(max(1, int(0.4 * n)), n + 1)) for n in patch.classes.shape]
     start = [int(rng.integers(0, n - s + 1)) for n, s in zip(patch.classes.shape, size, strict=True)]
     box = tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))
-    out[box] = patch.classes[box] + 1
+    out[box] = _as_strokes(patch.classes[box])
     return out
 
 
@@ -65,7 +67,8 @@ def random_points(patch: Patch, settings: ForestsSettings, rng: np.random.Genera
 
 def balanced_dense(patch: Patch, settings: ForestsSettings, rng: np.random.Generator) -> np.ndarray:
     """As many random pixels of every class as the patch's rarest one has."""
-    rarest = int(np.bincount(patch.classes.ravel(), minlength=patch.n_classes).min())
+    counts = np.bincount(patch.classes.ravel(), minlength=patch.n_classes)
+    rarest = int(counts[: patch.n_classes].min())
     return _best_per_class(rng.random(patch.classes.shape), patch, rarest)
 
 
@@ -91,10 +94,10 @@ def worst_tiles(patch: Patch, settings: ForestsSettings, rng: np.random.Generato
     """All pixels of the tiles with the largest summed error, worst first, until the fraction is reached."""
     error = ndi.uniform_filter(_error(patch.classes, patch.known_probabilities), _TILE, mode="constant")
     out = np.zeros_like(patch.classes)
-    while np.count_nonzero(out) < settings.fraction * patch.classes.size:
+    while np.count_nonzero(out) < settings.fraction * np.count_nonzero(patch.classes != IGNORED):
         centre = np.unravel_index(int(error.argmax()), error.shape)
         tile = tuple(slice(max(c - _TILE // 2, 0), c + _TILE // 2 + 1) for c in centre)
-        out[tile] = patch.classes[tile] + 1
+        out[tile] = _as_strokes(patch.classes[tile])
         error[tile] = -1  # a tile's middle is not taken twice; tiles may overlap
     return out
 
@@ -141,15 +144,20 @@ def plan_strategies(settings: ForestsSettings) -> list[str]:
     return [name for _, name in sorted(places)]
 
 
+def _as_strokes(classes: np.ndarray) -> np.ndarray:
+    """Class numbers from 1; 0, unlabelled, where they are `IGNORED`."""
+    return np.where(classes == IGNORED, 0, classes + 1).astype(np.uint8)
+
+
 def _quota(patch: Patch, settings: ForestsSettings) -> int:
     """Pixels per class that a staged strategy adds."""
     return max(1, int(settings.fraction * patch.classes.size / patch.n_classes))
 
 
 def _error(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Sum over classes of |one-hot truth - probability|, `(*spatial)`."""
+    """Sum over classes of |one-hot truth - probability|, `(*spatial)`; 0 where pixels do not count."""
     truth = np.arange(len(probabilities)).reshape(-1, *[1] * classes.ndim) == classes
-    return np.abs(truth - probabilities).sum(0)
+    return np.where(classes == IGNORED, 0, np.abs(truth - probabilities).sum(0))
 
 
 def _uncertainty(probabilities: np.ndarray) -> np.ndarray:

@@ -82,11 +82,13 @@ class Image:
         return list(np.moveaxis(probabilities, 1, 0)) if self.stacked else [probabilities]
 
 
-def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known | None = None) -> list[Image]:
+def open_images(
+    data: RawData, ndim: int, channels: str | Sequence[str | int] = "grey", known: Known | None = None
+) -> list[Image]:
     """The raw images of `data`, checked, each with a name of its own.
 
     Args:
-        channels: "grey", or "each" to keep a channel axis.
+        channels: see `in_channels`.
         known: what was found out about the files before.
 
     Raises:
@@ -96,14 +98,25 @@ def open_images(data: RawData, ndim: int, channels: str = "grey", known: Known |
     names: set[str] = set()
     known, cache = known or Known(), ReadCache()
     volumes = open_raw_volumes(data)
+    used = [in_channels(volume, channels) for volume in volumes]
     if channels == "grey":
-        tell_of_colours(volumes, "target.channels: each keeps the channels")
-    for volume in volumes:
-        colours = volume if channels == "each" else volume.grey()
+        tell_of_colours(volumes, "target.channels: each keeps the channels, and [0] takes the first")
+    for volume, colours in zip(volumes, used, strict=True):
         parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
         name = new_name(volume.file.stem + volume.time_suffix, names)
         images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim, known))
     return images
+
+
+def in_channels(volume: Volume, channels: str | Sequence[str | int]) -> Volume:
+    """A lazy view of the channels that are used.
+
+    Args:
+        channels: "grey", "each" to keep a channel axis, or names or numbers of channels, see `Volume.pick`.
+    """
+    if isinstance(channels, str):
+        return volume if channels == "each" else volume.grey()
+    return volume.pick(channels)
 
 
 def tell_of_colours(volumes: Sequence[Volume], cure: str) -> None:

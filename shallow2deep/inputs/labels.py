@@ -43,15 +43,18 @@ def label_image(volume: Volume) -> Volume:
     )
 
 
-def checked_labels(volume: Volume) -> Volume:
+def checked_labels(volume: Volume, ignored: int | None = None) -> Volume:
     """The same, with values that are checked whenever they are read.
+
+    Args:
+        ignored: a value that may be any number.
 
     Raises:
         InputError: see `label_image`; when it is read, see `check_label_values`.
     """
     labels = label_image(volume)
-    identity = f"{labels.identity} checked"
-    return replace(labels, identity=identity, indices=None, _read=partial(_read_checked, labels))
+    identity = f"{labels.identity} checked, without {ignored}"
+    return replace(labels, identity=identity, indices=None, _read=partial(_read_checked, labels, ignored))
 
 
 def check_label_values(name: str, values: np.ndarray) -> None:
@@ -94,7 +97,7 @@ def _read_one_channel(volume: Volume, window: Window) -> np.ndarray:
     return channels[0]
 
 
-def _read_checked(labels: Volume, window: Window) -> np.ndarray:
+def _read_checked(labels: Volume, ignored: int | None, window: Window) -> np.ndarray:
     values = labels.read(window)
-    check_label_values(labels.name, values)
+    check_label_values(labels.name, values if ignored is None else values[values != ignored])
     return values

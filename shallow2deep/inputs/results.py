@@ -26,7 +26,7 @@ from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output, foreground, of_forest, picked
 from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
-from shallow2deep.settings import AdaptConfig
+from shallow2deep.settings import AdaptConfig, EnhancedSettings
 
 FOREST, ENHANCED, SOURCE_NET, STROKES_NET, SUPERVISED = (
     "target_forest",
@@ -191,12 +191,22 @@ def applied_enhancers(
     for given, one in zip(given_enhancers(config), enhancers, strict=True):
         kept = kept_classes(config, one.spec, given)
         companion = one.companion if config.enhanced.raw else None
+        settings = _at_own_pixel_size(config.enhanced, one.spec)
         outputs, stretch = one.spec.outputs, stretch_between(voxel_size, one.spec.voxel_size)
         applied = Enhancer(
-            one.network, outputs, config.enhanced, device, kept, watch, companion, planes, stretch, overlap
+            one.network, outputs, settings, device, kept, watch, companion, planes, stretch, overlap
         )
         found.append(applied)
     return Enhancers(tuple(found))
+
+
+def _at_own_pixel_size(settings: EnhancedSettings, spec: ModelSpec) -> EnhancedSettings:
+    """With scales that bring maps to the pixel size that an enhancer learned at, if that is asked for."""
+    if settings.pixel_size is None:
+        return settings
+    assert spec.voxel_size is not None and settings.pixel_size != "file", "checked with the target"
+    factor = settings.pixel_size / spec.voxel_size[-1]
+    return settings.model_copy(update={"scales": tuple(scale * factor for scale in settings.scales)})
 
 
 def untouched_classes(config: AdaptConfig, enhancers: Sequence[OpenedEnhancer]) -> frozenset[int]:

@@ -15,15 +15,16 @@ from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.facts import LabelFacts, RawFacts
 from shallow2deep.inputs.filters import check_engine, feature_spec
-from shallow2deep.inputs.images import images_of, open_raw_volumes, select, tell_of_colours
+from shallow2deep.inputs.images import images_of, in_channels, open_raw_volumes, select, tell_of_colours
 from shallow2deep.inputs.labels import checked_labels
 from shallow2deep.inputs.names import in_order, plain_name
 from shallow2deep.inputs.shapes import NETWORK_VOXELS, POOL_VOXELS, common_shape, typical_patch
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
+from shallow2deep.io.resampled import at_pixel_size, labels_at_pixel_size
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.outputs import Output
+from shallow2deep.outputs import IGNORED, Output
 from shallow2deep.settings import EnhancerTrainConfig, SourceData, TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Labelled:
     Attributes:
         raw_facts, label_facts: of all that is in `raw` and `labels`.
         source: number of the source that it belongs to.
+        ignored: the value of labels whose pixels do not count.
     """
 
     raw: Volume
@@ -44,21 +46,34 @@ class Labelled:
     raw_facts: RawFacts
     label_facts: LabelFacts
     source: int = 0
+    ignored: int | None = None
 
     @classmethod
-    def of(cls, raw: Volume, labels: Volume, instances: bool, known: Known, source: int = 0) -> "Labelled":
+    def of(
+        cls,
+        raw: Volume,
+        labels: Volume,
+        instances: bool,
+        known: Known,
+        source: int = 0,
+        ignored: int | None = None,
+    ) -> "Labelled":
         """Raises InputError for raw with a value that is NaN or infinite."""
-        return cls(raw, labels, instances, RawFacts.of(raw, known), LabelFacts.of(labels, known), source)
+        facts = RawFacts.of(raw, known), LabelFacts.of(labels, known)
+        return cls(raw, labels, instances, *facts, source, ignored)
 
     def crop(self, window: Window, known: Known) -> "Labelled":
         """A window of both."""
         raw, labels = self.raw.crop(window), self.labels.crop(window)
-        return Labelled.of(raw, labels, self.instances, known, self.source)
+        return Labelled.of(raw, labels, self.instances, known, self.source, self.ignored)
 
     def classes(self, window: Window | None = None) -> np.ndarray:
-        """The number of each pixel's class, uint8 `(*spatial)`."""
+        """The number of each pixel's class, or `IGNORED`, uint8 `(*spatial)`."""
         labels = self.labels.read(window)
-        return (labels > 0).astype(np.uint8) if self.instances else labels.astype(np.uint8)
+        classes = (labels > 0).astype(np.uint8) if self.instances else labels.astype(np.uint8)
+        if self.ignored is not None:
+            classes[labels == self.ignored] = IGNORED
+        return classes
 
     @property
     def moments(self) -> Moments:
@@ -67,7 +82,7 @@ class Labelled:
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.raw_facts.fingerprint} {self.label_facts.fingerprint} {self.instances}"
+        return f"{self.raw_facts.fingerprint} {self.label_facts.fingerprint} {self.instances} {self.ignored}"
 
 
 @dataclass(frozen=True)
@@ -164,6 +179,8 @@ def fitted(config: EnhancerTrainConfig) -> EnhancerTrainConfig:
     volumes, limits = [], []
     for data in config.sources:
         images = [i for v in open_raw_volumes(data) for i in images_of(v, config.ndim, data.slices)]
+        if data.pixel_size is not None:
+            images = [at_pixel_size(image, data.pixel_size, image.voxel_size) for image in images]
         limits += [image.spatial_shape for image in images]
         if len(images) == 1:
             limits.append(_halved(images[0].spatial_shape))
@@ -242,21 +259,32 @@ def open_source(
     volumes = select(open_volumes(data.labels, data.label_axes, data.voxel_size), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(raw) for raw in raw_volumes]
     ordered = in_order(volumes, names, keys, "labels")
-    tell_of_colours(raw_volumes, "enhancers know grey only")
-    raws = [cache.keep(image.grey()) for raw in raw_volumes for image in images_of(raw, ndim, data.slices)]
-    numbers = [checked_labels(volume) for volume in ordered]
+    greys = [in_channels(raw, data.channels) for raw in raw_volumes]
+    if data.channels == "grey":
+        tell_of_colours(raw_volumes, "enhancers know grey only; channels: [0] takes the first")
+    raws = [cache.keep(image) for raw in greys for image in images_of(raw, ndim, data.slices)]
+    numbers = [checked_labels(volume, data.ignore_label) for volume in ordered]
     labels = [cache.keep(image) for volume in numbers for image in images_of(volume, ndim, data.slices)]
     if len(raws) != len(labels):
         raise InputError(f"{len(raws)} raw images but {len(labels)} label images came; give one for each")
     instances = data.label_values == "instances"
     for raw, truth in zip(raws, labels, strict=True):
         _check_fit(raw, truth)
-    pairs = [Labelled.of(r, t, instances, known, number) for r, t in zip(raws, labels, strict=True)]
+    if data.pixel_size is not None:
+        labels = [
+            labels_at_pixel_size(truth, data.pixel_size, raw.voxel_size)
+            for raw, truth in zip(raws, labels, strict=True)
+        ]
+        raws = [at_pixel_size(raw, data.pixel_size, raw.voxel_size) for raw in raws]
+    pairs = [
+        Labelled.of(raw, truth, instances, known, number, data.ignore_label)
+        for raw, truth in zip(raws, labels, strict=True)
+    ]
     present = set[int]().union(*(_checked_values(pair, n_classes) for pair in pairs))
     if len(present) < 2:
+        only = f"one class only, number {min(present)}" if present else "no pixel that counts"
         raise InputError(
-            f"the labels {', '.join(data.labels)} have one class only, number {min(present)}; "
-            "give images with objects and background"
+            f"the labels {', '.join(data.labels)} have {only}; give images with objects and background"
         )
     return pairs
 
@@ -273,15 +301,16 @@ def _check_fit(raw: Volume, labels: Volume) -> None:
 
 def _checked_values(pair: Labelled, n_classes: int) -> set[int]:
     """The numbers of the classes that an image's labels have, once they were found to be usable."""
-    facts = pair.label_facts
-    if not pair.instances and facts.high >= n_classes:
+    values = [int(value) for value in pair.label_facts.counts if value != pair.ignored]
+    high = pair.label_facts.high
+    if high == pair.ignored:
+        high = max(values, default=0)
+    if not pair.instances and high >= n_classes:
         raise InputError(
-            f"{pair.labels.name}: values {facts.low} to {facts.high} came, but 0 to {n_classes - 1} were "
-            "expected; set classes, or label_values to instances"
+            f"{pair.labels.name}: values {min(values)} to {high} came, but 0 to {n_classes - 1} were "
+            "expected; set classes, label_values to instances, or ignore_label to a value that does not count"
         )
-    if pair.instances:
-        return ({0} if facts.low == 0 else set()) | ({1} if facts.high > 0 else set())
-    return {int(value) for value in facts.counts}
+    return {min(value, 1) for value in values} if pair.instances else set(values)
 
 
 def split(
@@ -289,8 +318,7 @@ def split(
 ) -> tuple[list[Labelled], list[Labelled]]:
     """The last `share` of the images for validation; of a single image, the end of its longest axis.
 
-    Raises:
-        InputError: a part of a single image is smaller than a patch.
+    If that has no room for two patches, both parts are smaller than one and are mirrored.
     """
     small = [i.raw for i in images if any(n < p for n, p in zip(i.raw.spatial_shape, patch, strict=True))]
     if small:
@@ -305,12 +333,15 @@ def split(
         return images[:cut], images[cut:]
     shape = images[0].raw.spatial_shape
     axis = int(np.argmax(shape))
-    cut = min(math.floor(shape[axis] * (1 - share)), shape[axis] - patch[axis])
+    wanted = math.floor(shape[axis] * (1 - share))
+    cut = min(wanted, shape[axis] - patch[axis])
     if cut < patch[axis]:
-        raise InputError(
-            f"{images[0].raw.name} is the only image of its source, and its shape {shape} cannot be cut "
-            f"into parts of at least {patch} for training and validation; make probabilities.patch smaller"
-        )
+        cut = min(max(wanted, 1), shape[axis] - 1)
+        log.info(
+            "%s is the only image of its source, without room for two patches: %d of %d pixels along %s are "
+            "for validation, and mirrored",
+            images[0].raw.name, shape[axis] - cut, shape[axis], images[0].raw.spatial_axes[axis],
+        )  # fmt: skip
     parts = (slice(0, cut), slice(cut, shape[axis]))
     whole = tuple(slice(0, n) for n in shape)
     first, last = ([images[0].crop((*whole[:axis], part, *whole[axis + 1 :]), known)] for part in parts)

@@ -37,10 +37,13 @@ from shallow2deep.io.ilp import Project, open_project
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume, open_volumes
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.outputs import IGNORED
 from shallow2deep.settings import AdaptConfig, FeatureSettings, TargetData
 
 log = logging.getLogger(__name__)
 
+_FEW = 5  # pixel sizes that are told
+_FAR = 10.0  # factor between pixel sizes beyond which one of them must be wrong
 _ALIKE = 1.3  # pixel sizes that differ by a smaller factor are taken for the same
 
 
@@ -55,6 +58,7 @@ class Plane:
         raw: `([C,] *spatial)`, lazy.
         facts: of raw.
         labels: dense labels, if there are any.
+        ignored: the value of labels whose pixels do not count.
         map: the foreground's probability map that is there already, in place of any forest's.
         label_facts, map_facts: of these.
     """
@@ -69,6 +73,18 @@ class Plane:
     label_facts: LabelFacts | None = None
     map: Volume | None = None
     map_facts: RawFacts | None = None
+    ignored: int | None = None
+
+    def true_classes(self, count: int) -> np.ndarray:
+        """By the dense labels, uint8 `(y, x)`: 0 background, the number of a class, from 1, or `IGNORED`.
+
+        Args:
+            count: of foreground classes; of one, all labels are.
+        """
+        assert self.labels is not None, "asked of a target without labels"
+        labels = self.labels.read()
+        classes = np.where(labels > count, int(count == 1), labels).astype(np.uint8)
+        return classes if self.ignored is None else np.where(labels == self.ignored, IGNORED, classes)
 
     @property
     def is_painted(self) -> bool:
@@ -125,6 +141,15 @@ class Target:
         return "; ".join(found)
 
     @property
+    def pixel_sizes(self) -> str:
+        """Those of the images, as far as they are known, in words."""
+        sizes = dict.fromkeys(image.voxel_size for image in self.images)
+        told = [
+            "not known" if size is None else f"{' x '.join(f'{s:.4g}' for s in size)} nm" for size in sizes
+        ]
+        return ", ".join(told[:_FEW]) + (", …" if len(told) > _FEW else "")
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What the enhancers are called, and the terms of the data that taught them: they hold for all."""
         said = [one.spec.metadata for one in self.enhancers]
@@ -176,7 +201,8 @@ class Target:
     @property
     def label_fingerprints(self) -> dict[str, str]:
         """Of dense labels, if there are any."""
-        return {f"labels {p.number}": p.label_facts.fingerprint for p in self.planes if p.label_facts}
+        labelled = [(p, p.label_facts) for p in self.planes if p.label_facts]
+        return {f"labels {p.number}": f"{facts.fingerprint} {p.ignored}" for p, facts in labelled}
 
 
 def fitted_segmentor(config: AdaptConfig) -> AdaptConfig:
@@ -239,6 +265,7 @@ def open_target(
             number, image, z, raws[number], image.facts[z], drawn,
             labels[number] if labels else None, LabelFacts.of(labels[number], known) if labels else None,
             maps[number] if maps else None, RawFacts.of(maps[number], known) if maps else None,
+            config.target.ignore_label,
         )
         for number, (image, z) in enumerate((i, z) for i in images for z in range(len(i.parts)))
     )  # fmt: skip
@@ -271,16 +298,46 @@ def _compared(
     return in_range(images, learned, "the forest of the strokes", data.rescale, known, advice)
 
 
+def with_pixel_size(config: AdaptConfig, target: Target) -> AdaptConfig:
+    """The same settings with the pixel size that the files state, if `enhanced.pixel_size` asks for it.
+
+    Raises:
+        InputError: the files or an enhancer do not state one, or both are too far from each other.
+    """
+    stated = config.enhanced.pixel_size
+    if stated is None:
+        return config
+    sizes = {image.voxel_size[-1] if image.voxel_size else None for image in target.images}
+    wanted = (sizes.pop() if len(sizes) == 1 else None) if stated == "file" else stated
+    if wanted is None:
+        raise InputError(
+            "enhanced.pixel_size is file, but the raw files state none, or several; give it in nm"
+        )
+    for given, one in zip(given_enhancers(config), target.enhancers, strict=True):
+        if one.spec.voxel_size is None:
+            raise InputError(
+                f"{given.name} does not say at which pixel size it learned; leave out enhanced.pixel_size"
+            )
+        learned = one.spec.voxel_size[-1]
+        if not 1 / _FAR <= wanted / learned <= _FAR:
+            raise InputError(
+                f"enhanced.pixel_size is {wanted:g} nm but {given.name} learned at {learned:g} nm; they may "
+                f"differ by a factor of {_FAR:g} at most"
+            )
+    enhanced = config.enhanced.model_copy(update={"pixel_size": wanted})
+    return config.model_copy(update={"enhanced": enhanced})
+
+
 def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) -> None:
     """Tells of a scale by which structures would have as many pixels as where the enhancer learned."""
-    if not model.voxel_size or not image.voxel_size:
+    if not model.voxel_size or not image.voxel_size or config.enhanced.pixel_size is not None:
         return
     factor = image.voxel_size[-1] / model.voxel_size[-1]
     scales = config.enhanced.scales
     if not min(scales) / _ALIKE <= factor <= max(scales) * _ALIKE:
         log.warning(
             "pixels are %.3g nm here and were %.3g nm where the enhancer learned: consider "
-            "--set enhanced.scales=[%.2g]",
+            "--set enhanced.pixel_size=file, or enhanced.scales=[%.2g]",
             image.voxel_size[-1], model.voxel_size[-1], factor,
         )  # fmt: skip
 
@@ -347,7 +404,7 @@ def _open_labels(data: TargetData, ndim: int, images: list[Image]) -> list[Volum
     volumes = select(open_volumes(data.labels), data.manifest)
     names, keys = [plain_name(volume) for volume in volumes], [plain_name(image.whole) for image in images]
     ordered = in_order(volumes, names, keys, "labels")
-    numbers = [checked_labels(volume) for volume in ordered]
+    numbers = [checked_labels(volume, data.ignore_label) for volume in ordered]
     labels = [image for volume in numbers for image in images_of(volume, ndim, data.slices)]
     raws = [part for image in images for part in image.parts]
     if len(labels) != len(raws):

@@ -10,19 +10,19 @@ import numpy as np
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError, MissingDataError
-from shallow2deep.io import hdf5
+from shallow2deep.io import hdf5, mrc
 from shallow2deep.io.image_files import open_image
+from shallow2deep.io.microscopes import VENDORS, open_scene
 from shallow2deep.io.ome_zarr import open_zarr
 from shallow2deep.io.stored import Stored, axes_in, reading, require_file, size_in_bytes, voxel_size_in
 from shallow2deep.io.tiff import open_tiff
 
-ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
-_KEYED = r"h5|hdf5|ilp|zarr|tiff?"
+PLAIN = (".h5", ".hdf5", ".zarr", ".tif", ".tiff", ".npy", ".png", ".jpg", ".jpeg", ".bmp")
+ENDINGS = (*PLAIN, *mrc.ENDINGS, *VENDORS)
+_KEYED = "|".join(["h5", "hdf5", "ilp", "zarr", "tiff?", *(ending[1:] for ending in VENDORS)])
 _WITH_KEY = re.compile(rf"(?i)(.+?\.(?:{_KEYED}))(?:[/\\]?:(.*)|[/\\]+(.*))?")
 _FILE_ADDRESS = re.compile(r"(?i)file:(?://(?:localhost)?)?(?=/)")
 _DRIVE = re.compile(r"/[A-Za-z]:[/\\]")
-# what microscopes write, and those that Bio-Formats reads for Fiji
-FOREIGN = (".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".vsi", ".ims", ".dv", ".mrc", ".svs", ".ndpi")
 
 
 def split_name(name: str) -> tuple[Path, str | None]:
@@ -77,6 +77,10 @@ def open_stored(name: str) -> Stored:
             return open_tiff(path, key)
         case ".npy":
             return open_npy(path)
+    if suffix in mrc.ENDINGS:
+        return mrc.open_mrc(path)
+    if suffix in VENDORS:
+        return open_scene(path, key)
     return open_image(path)
 
 
@@ -87,10 +91,10 @@ def check_ending(path: Path) -> None:
         InputError: saying what to do.
     """
     suffix = path.suffix.lower()
-    if suffix in FOREIGN:
+    if suffix == ".n5":
         raise InputError(
-            f"{path}: files of microscopes ({suffix}) are not read; convert it to OME-TIFF with Fiji "
-            "(Bio-Formats), or to OME-Zarr with bioformats2raw"
+            f"{path}: N5 is not read, as zarr 3 reads it no more; convert it to Zarr, with tensorstore for "
+            "example"
         )
     if suffix not in ENDINGS and suffix != ".ilp":
         raise InputError(f"{path}: unknown ending; give a file that ends in one of {', '.join(ENDINGS)}")

@@ -33,6 +33,7 @@ def open_zarr(path: Path, key: str | None) -> Stored:
     """The array at `key`; of an OME-Zarr group, the first and finest one."""
     with reading(path):
         _check_metadata(path, key)
+        key = _level(path, key)
         node = _node(path, key)
         if node is None:
             root = _node(path, None)
@@ -45,7 +46,7 @@ def open_zarr(path: Path, key: str | None) -> Stored:
             node = _node(path, key)
         if not isinstance(node, zarr.Array):
             raise ValueError(f"the metadata name an array {key} that is not there")
-        axes, voxel_size = _metadata(path, key, node)
+        axes, voxel_size, channels = _metadata(path, key, node)
         return Stored(
             node.shape,
             np.dtype(node.dtype),
@@ -53,6 +54,7 @@ def open_zarr(path: Path, key: str | None) -> Stored:
             axes,
             voxel_size,
             size_in_bytes(node.shards or node.chunks, node.dtype),
+            channels=channels,
         )
 
 
@@ -125,28 +127,49 @@ def _finest(group: zarr.Group) -> list[str]:
     return list(dict.fromkeys(levels))
 
 
-def _multiscales(group: zarr.Group) -> list[dict[str, Any]]:
+def _multiscales(group: Any) -> list[dict[str, Any]]:
     """The multiscale images of an OME-Zarr group, version 0.4 or 0.5; empty if there is none."""
     attributes: Any = group.attrs.asdict()
     return [dict(image) for image in attributes.get("ome", attributes).get("multiscales") or ()]
 
 
-def _metadata(path: Path, key: str | None, array: Any) -> tuple[str | None, dict[str, float]]:
-    """Axes and voxel size from the group around the array, or else from the array's own attributes."""
-    if key:
-        folder, _, last = key.rpartition("/")
-        group = _node(path, folder)
+def _level(path: Path, key: str | None) -> str | None:
+    """The name of the array that a key means: a number may also be that of an image's level, 0 the finest."""
+    folder, _, last = (key or "").rpartition("/")
+    if not last.isdecimal() or _node(path, key) is not None:
+        return key
+    group = _node(path, folder)
+    levels = [one["path"] for image in _multiscales(group) for one in image["datasets"]] if group else []
+    return f"{folder}/{levels[int(last)]}".lstrip("/") if int(last) < len(levels) else key
+
+
+def _metadata(
+    path: Path, key: str | None, array: Any
+) -> tuple[str | None, dict[str, float], tuple[str, ...]]:
+    """Axes, voxel size and names of channels from a group around the array, or else from its attributes."""
+    parts = (key or "").split("/")
+    for n in range(len(parts) - 1, -1, -1) if key else ():
+        group, inner = _node(path, "/".join(parts[:n])), "/".join(parts[n:])
         images = _multiscales(group) if isinstance(group, zarr.Group) else []
-        stated = [(image, dataset) for image in images for dataset in image.get("datasets", ())]
-        for image, dataset in stated:
-            if dataset["path"] == last and "axes" in image:
-                return _ome_metadata(image, dataset)
-            if dataset["path"] == last and array.ndim == len(_OLD_AXES):
-                return _OLD_AXES, {}
+        for image in images:
+            for dataset in (one for one in image.get("datasets", ()) if one["path"] == inner):
+                if "axes" in image:
+                    return *_ome_metadata(image, dataset), _channel_names(group)
+                if array.ndim == len(_OLD_AXES):
+                    return _OLD_AXES, {}, _channel_names(group)
     attributes: Mapping[str, Any] = array.attrs.asdict()
     names = attributes.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
     letters = "".join(map(str, names))
-    return axes_in(attributes) or (letters if len(letters) == array.ndim else None), voxel_size_in(attributes)
+    axes = axes_in(attributes) or (letters if len(letters) == array.ndim else None)
+    return axes, voxel_size_in(attributes), ()
+
+
+def _channel_names(group: Any) -> tuple[str, ...]:
+    """As OME-Zarr's settings for display have them; none if any has no name."""
+    attributes = group.attrs.asdict()
+    channels = (attributes.get("ome", attributes).get("omero") or {}).get("channels") or []
+    names = [str(one["label"]) for one in channels if one.get("label") is not None]
+    return tuple(names) if len(names) == len(channels) else ()
 
 
 def _ome_metadata(image: Mapping[str, Any], dataset: Mapping[str, Any]) -> tuple[str, dict[str, float]]:

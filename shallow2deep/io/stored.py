@@ -32,6 +32,7 @@ class Stored:
         unit_bytes: what the format must decode at least to read anything: a chunk, a page, an image.
         indices: of a picture whose pixels are numbers of colours, gives a window `(y, x)` of these numbers,
             uint8; `read` gives the colours.
+        channels: their names, as far as the file states them.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +42,7 @@ class Stored:
     voxel_size: Mapping[str, float] = field(default_factory=dict)
     unit_bytes: int = 0
     indices: Callable[[Window], np.ndarray] | None = None
+    channels: tuple[str, ...] = ()
 
 
 @contextmanager

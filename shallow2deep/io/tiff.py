@@ -43,6 +43,7 @@ def open_tiff(path: Path, key: str | None = None) -> Stored:
             known.replace("S", "C").lower() if len(unnamed) < 2 else None,
             _voxel_size(tif, series),
             max(size_in_bytes(page.shape, dtype), size_in_bytes(page.chunks, dtype)),
+            channels=_channel_names(tif, series),
         )
 
 
@@ -134,13 +135,30 @@ def _page(page: Any) -> np.ndarray:
     return page.asarray()
 
 
+def _ome_pixels(tif: tifffile.TiffFile, series: Any) -> dict[str, Any]:
+    """What OME metadata state of a series; empty if there are none."""
+    if not (tif.is_ome and tif.ome_metadata):
+        return {}
+    images = _listed(tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"])
+    number = next(n for n, one in enumerate(tif.series) if one is series)
+    pixels: dict[str, Any] = images[min(number, len(images) - 1)]["Pixels"]
+    return pixels
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _channel_names(tif: tifffile.TiffFile, series: Any) -> tuple[str, ...]:
+    """As OME metadata state them; none if any has no name."""
+    channels = _listed(_ome_pixels(tif, series).get("Channel", []))
+    names = [str(one["Name"]) for one in channels if isinstance(one, dict) and one.get("Name") is not None]
+    return tuple(names) if len(names) == len(channels) else ()
+
+
 def _voxel_size(tif: tifffile.TiffFile, series: Any) -> dict[str, float]:
     """nm by axis letter, as far as ImageJ or OME metadata state it."""
-    if tif.is_ome and tif.ome_metadata:
-        image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
-        images = image if isinstance(image, list) else [image]
-        number = next(n for n, one in enumerate(tif.series) if one is series)
-        pixels = images[min(number, len(images) - 1)]["Pixels"]
+    if pixels := _ome_pixels(tif, series):
         found = [
             (a, pixels.get(f"PhysicalSize{a.upper()}"), pixels.get(f"PhysicalSize{a.upper()}Unit", "µm"))
             for a in "zyx"
@@ -149,8 +167,8 @@ def _voxel_size(tif: tifffile.TiffFile, series: Any) -> dict[str, float]:
         unit, tags = tif.imagej_metadata.get("unit"), tif.pages.first.tags
         found = [("z", tif.imagej_metadata.get("spacing"), unit)]
         for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
-            pixels, units = tags[tag].value if tag in tags else (0, 1)
-            found.append((axis, units / pixels if pixels else None, unit))
+            count, units = tags[tag].value if tag in tags else (0, 1)
+            found.append((axis, units / count if count else None, unit))
     else:
         return {}
     return {

@@ -16,13 +16,16 @@ from natsort import natsorted
 from shallow2deep.axes import canonical, check_axes, infer_axes, spatial
 from shallow2deep.blocks import Window, blocks
 from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
-from shallow2deep.io.formats import ENDINGS, FOREIGN, check_ending, open_stored, split_name
+from shallow2deep.io.formats import ENDINGS, check_ending, open_stored, split_name
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.stored import Stored, size_in_bytes
 
 _SLAB = 64 * 2**20  # bytes read at once where a whole volume is gone through
 _MAX_PLANES = 1_000_000
 _MAX_UNIT = 2**30  # bytes of a chunk or page; more only if the array has them
+_UNSET = (1.0, 1e3, 1e6)  # nm; programs write a size of 1 in whatever unit where they know none
+_LISTED = 20  # channels that are named
+_COLOURS = frozenset({"red", "green", "blue", "alpha", "Red", "Green", "Blue", "Alpha", "R", "G", "B", "A"})
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -40,6 +43,7 @@ class Volume:
         time: its number in a time series, from 0; None if the file holds one time point.
         identity: which values of which file it holds: the same for the same part, however it was opened.
         indices: of a whole picture whose pixels are numbers of colours, these numbers, `(y, x)` uint8.
+        channels: the names of all channels; empty if the file does not state them.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Volume:
     identity: str
     _read: Callable[[Window], np.ndarray] = field(repr=False, compare=False)
     indices: "Volume | None" = field(default=None, repr=False, compare=False)
+    channels: tuple[str, ...] = ()
 
     @property
     def spatial_axes(self) -> str:
@@ -118,14 +123,15 @@ class Volume:
         """A lazy view without the channel axis; RGB becomes its luma (float32), alpha is left out.
 
         Raises:
-            InputError: for any number of channels but 1, 3 and 4.
+            InputError: for any number of channels but 1, 3 and 4, and for channels whose names are none of
+                colours.
         """
         if "c" not in self.axes:
             return self
-        if self.shape[0] not in (1, 3, 4):
+        if self.shape[0] not in (1, 3, 4) or (self.shape[0] > 1 and not _COLOURS.issuperset(self.channels)):
             raise InputError(
-                f"{self.name}: {self.shape[0]} channels came, but grey (1) or RGB (3 or 4) was expected; "
-                "save the channel to use as a file of its own"
+                f"{self.name}: {self.shape[0]} channels came ({self._listed_channels}), but grey (1) or RGB "
+                "(3 or 4) was expected; choose what to use by channels, e.g. channels: [0]"
             )
         dtype = self.dtype if self.shape[0] == 1 else np.dtype(np.float32)
         return replace(
@@ -135,6 +141,7 @@ class Volume:
             dtype=dtype,
             identity=f"{self.identity} grey",
             indices=None,
+            channels=(),
             _read=partial(_read_grey, self),
         )
 
@@ -147,6 +154,7 @@ class Volume:
             axes=self.axes[1:],
             shape=self.shape[1:],
             indices=None,
+            channels=self.channels[number : number + 1],
             _read=partial(_read_plane, self, 0, number),
         )
 
@@ -156,6 +164,48 @@ class Volume:
         """A lazy view of what `change` makes of each window's values; `how` tells it from other views."""
         read = partial(_read_changed, self, change)
         return replace(self, dtype=dtype, identity=f"{self.identity} {how}", indices=None, _read=read)
+
+    def pick(self, wanted: Sequence[str | int]) -> "Volume":
+        """A lazy view of some channels, in the order that is wanted; of one, without the channel axis.
+
+        Args:
+            wanted: names as the file states them, or numbers from 0.
+
+        Raises:
+            InputError: there is no such channel, or more than one of that name.
+        """
+        numbers = [self._number_of(one) for one in wanted]
+        if "c" not in self.axes:
+            return self
+        if len(numbers) == 1:
+            return replace(self.channel(numbers[0]), name=self.name)
+        return replace(
+            self,
+            identity=f"{self.identity} c={numbers}",
+            shape=(len(numbers), *self.shape[1:]),
+            indices=None,
+            channels=tuple(self.channels[n] for n in numbers) if self.channels else (),
+            _read=partial(_read_channels, self, numbers),
+        )
+
+    def _number_of(self, channel: str | int) -> int:
+        """The number of a channel; names such as 488 come before numbers."""
+        count = self.shape[0] if "c" in self.axes else 1
+        if self.channels.count(str(channel)) == 1:
+            return self.channels.index(str(channel))
+        if isinstance(channel, int) and 0 <= channel < count and str(channel) not in self.channels:
+            return channel
+        raise InputError(
+            f'{self.name}: there is no one channel "{channel}"; give the name or number of one of: '
+            f"{self._listed_channels}"
+        )
+
+    @property
+    def _listed_channels(self) -> str:
+        count = self.shape[0] if "c" in self.axes else 1
+        names = self.channels or [""] * count
+        listed = [f"{n} {name}".strip() for n, name in enumerate(names[:_LISTED])]
+        return ", ".join([*listed, *(["…"] if count > _LISTED else [])])
 
     def fingerprint(self) -> str:
         """sha256 of data type, axes, shape and content: the same for the same content in any file format."""
@@ -199,8 +249,8 @@ def open_volume(
     """Opens one array; nothing but its metadata is read.
 
     Args:
-        name: `file.h5:inner/path`, `file.zarr:key`, `file.tif` or `file.tif:series`, or a PNG, JPEG, BMP or
-            npy file.
+        name: `file.h5:inner/path`, `file.zarr:key`, `file.tif` or `file.tif:series`, `file.czi:scene`, or a
+            PNG, JPEG, BMP, MRC or npy file.
         axes: one letter for each axis of the file, in its order; from the file, or inferred, if not given.
         voxel_size: nm along z, y, x or y, x; from the file if not given.
 
@@ -280,7 +330,9 @@ def _volume(
     read = partial(_read_file, name, stored, file_axes, order, time)
     file, key = split_name(name)
     identity = f"{file.resolve()}:{key or ''} {file_axes}"
-    volume = Volume(name, order, shape, dtype, size, file, None, identity, read)
+    count = shape[0] if "c" in order else 1
+    channels = stored.channels if len(stored.channels) == count else ()
+    volume = Volume(name, order, shape, dtype, size, file, None, identity, read, channels=channels)
     if stored.indices is None:
         return volume
     numbers = Stored(stored.shape[:2], np.dtype(np.uint8), stored.indices, "yx")
@@ -336,12 +388,11 @@ def members(name: str) -> list[str]:
         InputError: a folder or pattern without a file to read.
     """
     path, key = split_name(name)
+    if path.suffix.lower() == ".n5":
+        check_ending(path)
     if path.is_dir() and path.suffix.lower() != ".zarr":
         inside = sorted(p for p in path.iterdir() if p.name[0] != ".")
         found = [str(p) for p in inside if p.suffix.lower() in ENDINGS]
-        for path in inside if not found else ():
-            if path.suffix.lower() in FOREIGN:
-                check_ending(path)
         missing = "the folder has none"
     elif any(c in str(path) for c in "*?[") and not path.exists():
         found, missing = _matching(path)
@@ -386,6 +437,8 @@ def _voxel_size(
     stored: Stored, stated: Sequence[float] | None, axes: str, name: str
 ) -> tuple[float, ...] | None:
     known = [stored.voxel_size.get(a, 0.0) for a in axes]
+    if len(set(known)) == 1 and known[0] in _UNSET:
+        known = []
     sizes = tuple(float(v) for v in (known if stated is None else stated))
     if len(sizes) == len(axes) and all(0 < v < math.inf for v in sizes):
         return sizes
@@ -431,6 +484,10 @@ def _read_changed(
 
 def _read_plane(volume: Volume, at: int, z: int, window: Window) -> np.ndarray:
     return volume.read((*window[:at], slice(z, z + 1), *window[at:])).squeeze(at)
+
+
+def _read_channels(volume: Volume, numbers: list[int], window: Window) -> np.ndarray:
+    return np.concatenate([volume.read((slice(n, n + 1), *window[1:])) for n in numbers[window[0]]])
 
 
 def _read_grey(volume: Volume, window: Window) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from shallow2deep.settings.base import Settings, validated
 from shallow2deep.settings.change import CHANGEABLE, Change
-from shallow2deep.settings.data import ImageTable, RawData, SourceData, TargetData
+from shallow2deep.settings.data import ImageTable, PredictData, RawData, SourceData, TargetData
 from shallow2deep.settings.features_forests import (
     FeatureSettings,
     ForestsSettings,
@@ -62,6 +62,7 @@ __all__ = [
     "ObjectsSettings",
     "OptimisationSettings",
     "PackageSettings",
+    "PredictData",
     "ProbabilitiesSettings",
     "RawData",
     "SegmentorSettings",

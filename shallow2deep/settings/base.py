@@ -71,6 +71,13 @@ def number_if_digits(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def word_or_several(value: Any) -> Any:
+    """`grey` and `each`, which also come in a list of one as flags do; else a list."""
+    if isinstance(value, list | tuple) and len(value) == 1 and value[0] in ("grey", "each"):
+        return value[0]
+    return value if value in ("grey", "each") or isinstance(value, list | tuple) else (value,)
+
+
 def rising(value: tuple[Any, Any]) -> tuple[Any, Any]:
     if not 0 < value[0] <= value[1] < math.inf:
         raise ValueError("two numbers above 0 were expected, the smaller one first")
@@ -104,6 +111,10 @@ Names = Annotated[tuple[str, ...], BeforeValidator(several), Field(min_length=1)
 NamesOrNone = Annotated[tuple[str, ...], BeforeValidator(several), _one_or_several]
 Range = Annotated[tuple[int, int], AfterValidator(rising)]
 NameOrNumber = Annotated[str | int, BeforeValidator(number_if_digits)]
+Channels = Annotated[
+    Literal["grey", "each"] | Annotated[tuple[NameOrNumber, ...], Field(min_length=1)],
+    BeforeValidator(word_or_several),
+]
 Classes = Annotated[tuple[str, ...], Field(min_length=2, max_length=255), AfterValidator(different)]
 Engine = Literal["numba", "fastfilters"]
 Jobs = Annotated[int, AfterValidator(not_zero)]

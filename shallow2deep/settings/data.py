@@ -4,7 +4,16 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shallow2deep.settings.base import FLAG, FLAGS, SWITCH, NameOrNumber, Names, NamesOrNone, Settings
+from shallow2deep.settings.base import (
+    FLAG,
+    FLAGS,
+    SWITCH,
+    Channels,
+    NameOrNumber,
+    Names,
+    NamesOrNone,
+    Settings,
+)
 
 
 class ImageTable(Settings):
@@ -33,15 +42,39 @@ class RawData(Settings):
     licence: str = Field("not stated", description="terms of the data; they go with everything trained on it")
 
 
+class PredictData(RawData):
+    """Raw images to predict."""
+
+    channels: Channels | None = Field(None, description="those that were learned on if not given")
+
+
 class SourceData(RawData):
     """Raw images with dense labels, matched in order."""
 
     labels: Names
     name: str | None = Field(None, description="what leave_out calls it")
     label_axes: str | None = None
+    ignore_label: int | None = Field(
+        None, description="value of the labels' pixels that do not count, such as 255"
+    )
     label_values: Literal["instances", "classes"] = Field(
         "instances", description="instances: every value > 0 is the one foreground class; classes: 0, 1, 2 …"
     )
+    channels: Channels = Field(
+        "grey", description="grey: colour as grey; or the name or number, from 0, of the one channel to use"
+    )
+
+    pixel_size: float | None = Field(
+        None,
+        gt=0,
+        description="nm along y and x to which raw and labels are brought; none if not given",
+    )
+
+    @model_validator(mode="after")
+    def _one_channel(self) -> Self:
+        if self.channels == "each" or (self.channels != "grey" and len(self.channels) > 1):
+            raise ValueError("an enhancer learns on one channel; give channels one name or number, or grey")
+        return self
 
 
 class TargetData(RawData):
@@ -59,11 +92,17 @@ class TargetData(RawData):
         description="dense labels of the same images, only for scores and compare.supervised, an upper bound",
         json_schema_extra=FLAGS,
     )
+    ignore_label: int | None = Field(
+        None, description="value of the labels' pixels that do not count, such as 255", json_schema_extra=FLAG
+    )
     stroke_classes: dict[int, int] | None = Field(
         None, description="value in the stroke files -> number of the class, from 1; default {1: 1, 2: 2, …}"
     )
-    channels: Literal["grey", "each"] = Field(
-        "grey", description="colour as grey, or the features of each channel, as in ilastik projects"
+    channels: Channels = Field(
+        "grey",
+        description="grey: colour as grey; each: the features of each channel, as in ilastik projects; or "
+        "names or numbers, from 0, of the channels to use",
+        json_schema_extra=FLAGS,
     )
     ilp: str | None = Field(
         None,
@@ -106,6 +145,7 @@ class TargetData(RawData):
             "axes": self.axes,
             "manifest": self.manifest,
             "voxel_size": self.voxel_size,
+            "channels": None if self.channels in ("grey", "each") else self.channels,
         }
         unused |= {"stroke_classes": self.stroke_classes, "stroke_axes": self.stroke_axes}
         given = [name for name, value in unused.items() if value is not None]

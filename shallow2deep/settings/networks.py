@@ -102,6 +102,11 @@ class EnhancedSettings(Settings):
         description="a 2D enhancer in volumes (ndim 3) sees planes: z, those across z; zyx, those across "
         "each axis, averaged; if not given, zyx where voxels are about cubes",
     )
+    pixel_size: Annotated[float, Field(gt=0)] | Literal["file"] | None = Field(
+        None,
+        description="nm, or file: as the raw files state it; scales are then relative to the pixel size that "
+        "the enhancer learned at, so that it sees structures as large as there",
+    )
     classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
         None,
         min_length=1,

@@ -9,6 +9,7 @@ import zarr
 
 from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import room_for, sha256, sync
+from shallow2deep.outputs import IGNORED
 from shallow2deep.progress import safely
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage
@@ -92,10 +93,8 @@ def labels_pool_stage(config: AdaptConfig, target: Target) -> Stage:
 
 def fill_with_labels(config: AdaptConfig, target: Target, job: Job) -> None:
     def truth(plane: Plane, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        assert plane.labels is not None
-        labels = plane.labels.read()
-        classes = labels > 0 if len(config.classes) == 2 else labels
+        classes = plane.true_classes(len(config.classes) - 1)
         planes = [classes == k for k in range(1, len(config.classes))]
-        return np.stack(planes).astype(np.float32), np.ones(labels.shape, np.float32)
+        return np.stack(planes).astype(np.float32), (classes != IGNORED).astype(np.float32)
 
     fill_pool(config, target, truth, job, with_strokes=False)

@@ -43,7 +43,7 @@ from shallow2deep.inputs.target import Plane, Target
 from shallow2deep.io.atomic import atomic_path, write_bytes, write_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.devices import choose_device
-from shallow2deep.outputs import foreground, is_exclusive, picked
+from shallow2deep.outputs import IGNORED, foreground, is_exclusive, picked
 from shallow2deep.progress import safely
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
@@ -250,14 +250,16 @@ def _count_dice(found: _Findings, maps: Mapping[str, np.ndarray], plane: Plane) 
     """Adds a plane's pixels to each candidate's counts, and gives the plane's own Dice of each class."""
     if plane.labels is None:
         return {}
-    labels, own = plane.labels.read(), {}
+    own: dict[str, list[float]] = {}
     for name, p in maps.items():
-        truths = [labels > 0 if len(p) == 1 else labels == k + 1 for k in range(len(p))]
+        classes = plane.true_classes(len(p))
+        counted = classes != IGNORED
+        truths = [classes == k for k in range(1, len(p) + 1)]
         here = [DiceCounts() for _ in p]
         found.dice[name] = found.dice[name] or [DiceCounts() for _ in p]
         for counts in (here, found.dice[name]):
             for one, values, truth in zip(counts, p, truths, strict=True):
-                one.add(values, truth)
+                one.add(values[counted], truth[counted])
         own[name] = [one.dice for one in here]
     return own
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from scipy import ndimage as ndi
 from skimage.segmentation import find_boundaries
 
 from shallow2deep.blocks import Window
@@ -18,6 +19,7 @@ from shallow2deep.forests.looks import Look
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inputs.source import Labelled, Source
 from shallow2deep.io.atomic import room_for, sha256, sync, sync_folder
+from shallow2deep.outputs import IGNORED
 from shallow2deep.runs.done import DoneLog
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
@@ -124,7 +126,7 @@ def _choose(
     for _ in range(_TRIES):
         number = int(rng.choice(len(images), p=area / area.sum()))
         window = random_window(images[number].raw.spatial_shape, size, rng)
-        if index % 4 == 0 or images[number].classes(window).any():
+        if index % 4 == 0 or np.any(images[number].classes(window) % IGNORED):  # neither 0 nor this
             break
     return images[number], window
 
@@ -159,14 +161,19 @@ def _fill_maps(
 def _fill_targets(
     arrays: Any, index: int, image: Labelled, window: Window, look: Look, n_classes: int
 ) -> None:
-    """The class of each pixel, and for each foreground class the boundaries of its own instances."""
+    """The class of each pixel, and for each foreground class the boundaries of its own instances.
+
+    Pixels that do not count are `IGNORED` in both, and so are boundaries beside them, which may be none.
+    """
     patch = arrays["classes"].shape[1:]
     labels, classes = image.labels.read(window).astype(np.int64), image.classes(window)
     labels, classes = (_fitted(look.zoomed(values, 0), patch) for values in (labels, classes))
     arrays["classes"][index] = classes
+    unknown = ndi.maximum_filter(classes == IGNORED, 3)
     for number in range(1, n_classes):
         own = np.where(classes == number, labels, 0)
-        arrays["boundaries"][index, number - 1] = find_boundaries(own, mode="thick")
+        found = find_boundaries(own, mode="thick")
+        arrays["boundaries"][index, number - 1] = np.where(unknown, IGNORED, found)
 
 
 def _fitted(values: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:

@@ -177,9 +177,9 @@ def _row(run: Path, names: Sequence[str], plane: Plane, objects: bool) -> dict[s
     titles = {FOREST: "forest", ENHANCED: "enhanced"}
     row |= {titles.get(name, name): p for name, p in maps.items()}
     if plane.labels is not None:
-        labels, classes = view(plane.labels.read()), len(row[OUTLINES])
-        truths = [labels > 0] if classes == 1 else [labels == k for k in range(1, classes + 1)]
-        row["labels"] = np.stack(truths).astype(np.float32)
+        count = len(row[OUTLINES])
+        classes = view(plane.true_classes(count))
+        row["labels"] = np.stack([classes == k for k in range(1, count + 1)]).astype(np.float32)
     return row | {"difference": np.ptp([p.max(0) for p in maps.values()], axis=0)}
 
 

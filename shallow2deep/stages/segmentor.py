@@ -127,6 +127,7 @@ def train_segmentor(
     record = {
         "features": target.spec.to_dict(),
         "raw": target.intensities.to_dict(),
+        "channels": config.target.channels,
         "variant": variant,
         "training": result,
         "versions": versions(),

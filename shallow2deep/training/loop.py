@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from shallow2deep.errors import LostWorkerError, NotFiniteError
 from shallow2deep.io.atomic import write_bytes
 from shallow2deep.networks.devices import choose_device, use_bfloat16
-from shallow2deep.outputs import Output
+from shallow2deep.outputs import IGNORED, Output
 from shallow2deep.progress import Bar, Watch
 from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
@@ -350,6 +350,8 @@ def _validate(
         inputs, targets = (torch.stack(part) for part in zip(*batch, strict=True))
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             p = torch.sigmoid(network(inputs.to(device)).float()).cpu()
+        ignored = targets == IGNORED
+        p, targets = p.masked_fill(ignored, 0), targets.masked_fill(ignored, 0)
         if picture is None:
             first = torch.cat([_middle_plane(t[0, 0].float()) for t in (inputs, targets, p)], -1)
             picture = (first - first.min()) / (first.max() - first.min()).clamp(min=1e-6)

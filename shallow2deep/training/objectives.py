@@ -10,8 +10,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import logsigmoid
 
 from shallow2deep.networks.losses import Loss
+from shallow2deep.outputs import IGNORED
 from shallow2deep.settings import SegmentorSettings, Variant
 
+_SURE = -100.0  # a logit whose probability is 0
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -30,13 +32,16 @@ class Objective(Protocol):
 
 
 class Supervised:
-    """Targets are true; nothing is remembered."""
+    """Targets are true, but where they are `IGNORED`; nothing is remembered."""
 
     def __init__(self, loss: Loss):
         self._loss = loss
 
     def loss(self, network: nn.Module, forward: Forward, inputs: Tensor, targets: Tensor) -> Tensor:
-        return self._loss(forward(network, inputs), targets.float())
+        ignored = targets == IGNORED
+        # there it is sure of what the target says: no loss and no gradient
+        logits = forward(network, inputs).masked_fill(ignored, _SURE)
+        return self._loss(logits, targets.float().masked_fill(ignored, 0))
 
     def after_step(self, network: nn.Module) -> None:
         pass

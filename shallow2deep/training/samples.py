@@ -13,7 +13,7 @@ import zarr
 from torch import Tensor
 
 from shallow2deep.io.stored import size_in_bytes
-from shallow2deep.outputs import BOUNDARY, FOREGROUND, Output
+from shallow2deep.outputs import BOUNDARY, FOREGROUND, IGNORED, Output
 from shallow2deep.seeding import generator
 from shallow2deep.training.augment import Kind
 from shallow2deep.training.loop import Sample
@@ -53,18 +53,26 @@ class _Pool:
         return {name: array[:] for name, array in found.items()}
 
     def sample(self, index: int, forest: int, number: int, window: tuple[slice, ...]) -> Sample:
-        """Class `number` of patch `index`: inputs float32 `(inputs, *window)`, targets uint8 `(roles, …)`."""
+        """Class `number` of patch `index`: inputs float32 `(inputs, *window)`, targets uint8 `(roles, …)`.
+
+        Targets are 0, 1, or `IGNORED`.
+        """
         images = {
             "map": lambda: self.arrays["maps"][(index, forest, number - 1, *window)] / np.float32(255),
             "raw": lambda: self.arrays["raw"][(index, *window)].astype(np.float32),
         }
         truths = {
-            FOREGROUND: lambda: self.arrays["classes"][(index, *window)] == number,
-            BOUNDARY: lambda: self.arrays["boundaries"][(index, number - 1, *window)] > 0,
+            FOREGROUND: lambda: _where(self.arrays["classes"][(index, *window)], number),
+            BOUNDARY: lambda: _where(self.arrays["boundaries"][(index, number - 1, *window)], 1),
         }
         image = np.stack([images[kind]() for kind in self.inputs])
-        truth = np.stack([truths[role.role]() for role in self.roles]).astype(np.uint8)
+        truth = np.stack([truths[role.role]() for role in self.roles])
         return _tensors(image, truth)
+
+
+def _where(values: np.ndarray, wanted: int) -> np.ndarray:
+    """1 where values are the wanted one, `IGNORED` where they are that, else 0; uint8."""
+    return np.where(values == IGNORED, IGNORED, values == wanted).astype(np.uint8)
 
 
 def _tensors(image: np.ndarray, truth: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import zarr
 
+from shallow2deep.outputs import IGNORED
 from shallow2deep.seeding import generator
 from shallow2deep.training.loop import Sample
 
@@ -78,7 +79,10 @@ class TargetSamples(_TargetPool):
 
 @dataclass(frozen=True)
 class TargetValidation(_TargetPool):
-    """The middle of every image, unchanged; the targets, without weights and strokes, are made hard."""
+    """The middle of every image, unchanged; the targets, without weights and strokes, are made hard.
+
+    Pixels that weigh nothing and have no stroke are `IGNORED`.
+    """
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -88,5 +92,6 @@ class TargetValidation(_TargetPool):
         starts = [(n - s) // 2 for n, s in zip(array.shape[1:], self.size, strict=True)]
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         part = np.asarray(array[(slice(None), *window)])
-        truth = part[self.channels : -2] > 0.5
+        weight, strokes = part[-2:]
+        truth = np.where((weight == 0) & (strokes == 0), IGNORED, part[self.channels : -2] > 0.5)
         return torch.from_numpy(part[: self.channels]), torch.from_numpy(truth.astype(np.uint8))

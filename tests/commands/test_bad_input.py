@@ -116,12 +116,8 @@ def test_adapt(
 
 
 TRAIN: dict[str, tuple[Change, str]] = {
-    "only image smaller than two patches": (
-        lambda f, v: v["sources"][0].update(
-            raw=str(f / "source0_raw.png"), labels=str(f / "source0_labels.png")
-        ),
-        "cannot be cut",
-    ),
+    "several channels": (lambda f, v: v["sources"][0].update(channels=[0, 1]), "one channel"),
+    "unknown pixel size": (lambda f, v: v["sources"][0].update(pixel_size=8), "not known"),
     "crop larger than a patch": (set_("enhancer", "patch", value=[80, 80]), "larger"),
     "patch that does not divide": (set_("enhancer", "patch", value=[30, 30]), "divide"),
     "unknown strategy": (set_("forests", "strategies", value={"magic": 1}), "magic"),
