@@ -4,6 +4,7 @@
     python pipelines/nuclei_3d.py runs/nuclei-3d --out runs/nuclei-3d-ovule
 
 Strokes are the fixed ones of ../shared/data on three planes of one volume; scores are of another volume.
+nuclei-2d has learned on planes of both, nuclei-3d on none.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from shallow2deep.settings import AdaptConfig, RawData, validated
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OVULE = DATA / "lm_nuclei3d_ovule"
-PAINTED, TEST = OVULE / "1135_mini.h5", OVULE / "1137_mini.h5"
+PAINTED, TEST = OVULE / "1135_mini.h5", OVULE / "1136_mini.h5"  # the raw of 1137 is noise
 VOXEL = (283.7, 126.8, 126.8)
 PLANES = (25, 50, 75)
 PART, TEST_PART = "20:80", "30:70"  # z planes that are adapted to, and those that are scored

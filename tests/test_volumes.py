@@ -173,7 +173,7 @@ def test_exported_enhancer_in_3d_is_taken_by_adapt(
 
 def test_project_with_a_volume_is_enhanced_in_3d(folder: Path, source: Path, tmp_path: Path) -> None:
     with h5py.File(folder / "target.h5") as file:
-        raw, strokes = file["raw"][..., None], file["strokes"][..., None]
+        raw, strokes = (file[name][:][..., None] for name in ("raw", "strokes"))
     path = write_project(tmp_path / "p.ilp", [(raw, "zyxc", strokes)], ("ground", "ball"), in_2d=(True, True))
     run = tmp_path / "run"
     config = yaml.safe_dump({"enhanced": {"device": "cpu", "scales": [1.0]}, "target_forest": {"n_trees": 5}})
