@@ -22,6 +22,7 @@ _PLUGINS = {
     ".dv": "bioio-dv",
 }
 _BY_JAVA = "bioio-bioformats, which needs Java"
+_IN_EXTRA = (".nd2", ".lif", ".dv")
 _EXTRA = "'shallow2deep[vendors]'"
 _ORDER = "TCZYX"
 _FEW = 12  # scenes that are named
@@ -70,7 +71,7 @@ def _image(path: Path) -> Any:
     suffix = path.suffix.lower()
     way_out = "or convert it to OME-TIFF with Fiji (Bio-Formats), or to OME-Zarr with bioformats2raw"
     plugin = _PLUGINS.get(suffix, _BY_JAVA)
-    further = "" if suffix in _PLUGINS and "," not in plugin else f" and {plugin}"
+    further = "" if suffix in _IN_EXTRA else f" and {plugin}"
     try:
         bioio, errors = import_module("bioio"), import_module("bioio_base.exceptions")
     except ImportError:

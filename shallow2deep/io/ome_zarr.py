@@ -139,7 +139,8 @@ def _level(path: Path, key: str | None) -> str | None:
     if not last.isdecimal() or _node(path, key) is not None:
         return key
     group = _node(path, folder)
-    levels = [one["path"] for image in _multiscales(group) for one in image["datasets"]] if group else []
+    images = [] if group is None else _multiscales(group)
+    levels = [one["path"] for image in images for one in image.get("datasets", ())]
     return f"{folder}/{levels[int(last)]}".lstrip("/") if int(last) < len(levels) else key
 
 
