@@ -26,7 +26,7 @@ from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.segmentation.instances import instances
 from shallow2deep.segmentation.measurements import measured
-from shallow2deep.segmentation.sizes import in_pixels
+from shallow2deep.segmentation.size_limits import in_pixels
 from shallow2deep.settings import AdaptConfig, ObjectsSettings, RawData, read_yaml, validated
 from shallow2deep.stages.objects import SUMMARY, threshold_of
 from shallow2deep.stages.prediction import CHOICE, PREDICTION

@@ -11,7 +11,7 @@ from skimage.morphology import local_maxima, remove_small_holes
 from skimage.segmentation import clear_border, relabel_sequential, watershed
 
 from shallow2deep.segmentation.linking import linked
-from shallow2deep.segmentation.sizes import in_pixels
+from shallow2deep.segmentation.size_limits import in_pixels
 from shallow2deep.settings import ObjectsSettings
 
 BOUNDARY_THRESHOLD = 0.5

@@ -9,9 +9,9 @@ from shallow2deep.settings.base import Classes, Engine, Jobs, Settings, differen
 from shallow2deep.settings.change import Change
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
+from shallow2deep.settings.in_3d import with_defaults_in_3d
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
 from shallow2deep.settings.package import PackageSettings
-from shallow2deep.settings.volumes import with_defaults_in_3d
 
 
 class EnhancerTrainConfig(Settings):

@@ -17,10 +17,10 @@ from shallow2deep.settings.base import (
 from shallow2deep.settings.change import Change
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
+from shallow2deep.settings.in_3d import DEFAULT_SEGMENTOR, with_defaults_in_3d
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
 from shallow2deep.settings.package import PackageSettings
 from shallow2deep.settings.segmentation import ObjectsSettings
-from shallow2deep.settings.volumes import DEFAULT_SEGMENTOR, with_defaults_in_3d
 
 
 class CompareSettings(Settings):

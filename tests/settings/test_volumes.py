@@ -7,7 +7,7 @@ from balls import source_values, target_values
 
 from shallow2deep.errors import SettingsError
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, validated
-from shallow2deep.settings.volumes import IN_3D
+from shallow2deep.settings.in_3d import IN_3D
 
 FOLDER = Path("/nowhere")
 
