@@ -20,7 +20,9 @@ def test_a_template_holds_the_defaults(command: str, tmp_path: Path, monkeypatch
     assert "# seed" not in text
     full = parsed(text)
     sections = {
-        name: None for name in ("features", "segmentor", "source_net") if getattr(plain, name, 0) is None
+        name: None
+        for name in ("features", "segmentor", "source_net", "objects")
+        if getattr(plain, name, 0) is None
     }
     stated = validated(model, merged(full, sections | read_yaml(path)), "uncommented")
     assert stated == plain

@@ -124,7 +124,7 @@ def test_windows_that_overlap_can_take_the_place_of_blocks(
     """What differs does so where windows see too little, and less where their borders count less."""
     raw = f"{data.folder}/target0_raw.png"
     monkeypatch.setattr(forest_maps, "BLOCK", {2: 48})
-    monkeypatch.setattr(network_maps, "_BLOCK", {2: 48})
+    monkeypatch.setattr(network_maps, "BLOCK", {2: 48})
     for model, step in ((target_run, "forest"), (source_run / "source_net", "recommended")):
         maps = [
             open_volume(predict(model, raw, tmp_path / f"{step}{n}.h5", step, "cpu", **options)[0]).read()

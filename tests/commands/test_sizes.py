@@ -6,6 +6,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 from tiny import SEGMENTOR, SIZE, Data
 
 from shallow2deep import adapt, enhancer_train, predict
@@ -77,7 +78,7 @@ def test_enhancers_see_the_pixel_size_that_they_learned_at(
     assert "pixel size: 4 x 4 nm" in caplog.text
     resolved = validated(AdaptConfig, read_yaml(tmp_path / "target" / "settings.yaml"), "test")
     assert resolved.enhanced.pixel_size == 4
-    (applied,) = applied_enhancers(resolved, open_target(config).enhancers, "cpu").each  # type: ignore[arg-type]
+    (applied,) = applied_enhancers(resolved, open_target(config).enhancers, None, torch.device("cpu")).each
     assert applied.settings.scales == (0.25, 0.5)
     (first, *_) = predict(tmp_path / "target", f"{data.folder}/target0_raw.png", tmp_path / "out", "enhanced")
     own = open_volume(tmp_path / "target" / "enhanced" / first.name)
