@@ -48,7 +48,7 @@ def test_a_reader_never_sees_half_a_line(tmp_path: Path) -> None:
 
     def write() -> None:
         for number in range(2000):
-            events.emit("stage", "picture", number=number, text="x" * (number % 300))
+            events.emit("stage", "begun", number=number, text="x" * (number % 300))
         stop.set()
 
     writer = threading.Thread(target=write)
