@@ -143,7 +143,8 @@ def test_a_probe_that_ends_is_followed_by_another(tmp_path: Path, monkeypatch: p
     child.wait()
     os.utime(tmp_path / "a.h5", (1, 1))
     assert hdf5.contents(tmp_path / "a.h5").arrays == ("raw",)
-    monkeypatch.setattr(hdf5, "_SECONDS", 0.0)
+    monkeypatch.setattr(hdf5, "_SECONDS", 0.2)
+    os.kill(hdf5._prober._child.pid, signal.SIGSTOP)
     os.utime(tmp_path / "a.h5", (2, 2))
     with pytest.raises(DamagedFileError, match="does not come to an end"):
         hdf5.contents(tmp_path / "a.h5")
