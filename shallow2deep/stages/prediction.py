@@ -85,7 +85,7 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     choice: dict[str, Any] = {
         **_together(choices),
         "of_classes": choices,
-        "advice": _advice(found, config, target, strokes, [place.seen for place in places]),
+        "advice": _advice(found, config, target, strokes, [p.seen for p in places if p.is_of_two_minds]),
         "strokes": dict(zip(config.classes, strokes, strict=True)),
         "held_out_strokes": {
             name: len(found.shares[FOREST].get(n, [])) for n, name in enumerate(config.classes, 1)
@@ -328,6 +328,11 @@ class _Place:
     x: int
     disagreement: float
     seen: str
+
+    @property
+    def is_of_two_minds(self) -> bool:
+        """Whether results see different classes there, and not only surer and less sure the same."""
+        return self.seen.count(" by ") > 1
 
 
 def _places(

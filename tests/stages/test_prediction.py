@@ -1,6 +1,7 @@
 """The choice among results, and where to paint next."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,6 +41,8 @@ def test_places_to_paint_are_clear_of_outlines_strokes_and_borders() -> None:
     found = _places(plane, maps, np.ptp([one, other], 0)[0], ["ground", "disc"])
     first, *others = sorted(found, key=_by_disagreement)
     assert first.seen == "disc by one, ground by other"
+    assert first.is_of_two_minds
+    assert not replace(first, seen="disc by one and other").is_of_two_minds
     assert (abs(first.y - 147) <= 1, abs(first.x - 157) <= 1) == (True, True)
     assert all(place.disagreement < first.disagreement / 2 for place in others)
     for place in others:
