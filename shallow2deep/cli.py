@@ -421,10 +421,10 @@ def print_json(values: object) -> None:
 
 
 def score_rows(scores: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Scores for `print_rows`, a row per image."""
+    """Scores for `print_rows`, a row for each image or step; all of pixels, or all of objects."""
     of_pixels = ("dice", "iou", "precision", "recall", "average_precision", "soft_dice")
     of_objects = ("ap_50", "ap_75", "average_precision", "matched_dice", "vi_split", "vi_merge")
-    columns = of_objects if "ap_50" in scores["all"] else of_pixels
+    columns = of_objects if all("ap_50" in one for one in scores.values()) else of_pixels
     header = ["", *(c.replace("average_precision", "avg.prec.") for c in columns)]
     return [header, *([name, *(f"{s[c]:.3f}" for c in columns)] for name, s in scores.items())]
 
