@@ -158,6 +158,11 @@ class Target:
         return {"name": ", ".join(names), "data_licences": list(terms)}
 
     @property
+    def voxel_size(self) -> tuple[float, ...] | None:
+        """Of the first image, nm; None if it is not known."""
+        return self.images[0].voxel_size
+
+    @property
     def moments(self) -> Moments:
         """Of all raw together."""
         return Moments.of_sums(plane.facts.sums for plane in self.planes)
@@ -174,7 +179,7 @@ class Target:
 
     def way(self, config: AdaptConfig) -> str:
         """How volumes are worked on, in words."""
-        size = self.images[0].voxel_size
+        size = self.voxel_size
         planes = planes_of(config.enhanced.planes, size)
         specs = [one.spec for one in self.enhancers]
         ways = (
@@ -247,7 +252,7 @@ def open_target(
         if opened.spec.ndim > config.ndim:
             raise InputError(f"{one.name} is an enhancer in 3D, but ndim is 2; set ndim to 3")
     project = None if config.target.ilp is None else open_project(config.target.ilp)
-    images, strokes, spec = _open_images(config, project, enhancers[0].spec, known)
+    images, strokes, spec = _open_images(config, project, [one.spec for one in enhancers], known)
     forest = _open_forest(config, project, spec)
     if not config.target.probabilities:
         images = _compared(images, strokes, forest, config.target, known)
@@ -357,7 +362,7 @@ def _features(config: AdaptConfig, model: ModelSpec, shape: tuple[float, ...] | 
 
 
 def _open_images(
-    config: AdaptConfig, project: Project | None, model: ModelSpec, known: Known
+    config: AdaptConfig, project: Project | None, models: Sequence[ModelSpec], known: Known
 ) -> tuple[list[Image], list[Strokes], FeatureSpec]:
     """The images, the strokes on each of their parts, and the features of a forest for them."""
     if project is not None:
@@ -368,7 +373,12 @@ def _open_images(
         return images, strokes, own
     images = open_images(config.target, config.ndim, config.target.channels, known)
     shape = common_shape((image.voxel_size for image in images), config.ndim)
-    spec = _features(config, model, shape)
+    spec, *others = (_features(config, model, shape) for model in models)
+    for other in others:
+        if spec and other and (difference := spec.difference(other)):
+            log.warning(
+                "the enhancers learned on different features, and the first one's are used: %s", difference
+            )
     if spec is None:
         log.warning(
             "%s does not say on which features it learned; all of ilastik's are used",

@@ -1,6 +1,6 @@
 """Changes of a training, made by hand while it goes on."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -38,3 +38,9 @@ class Change(Settings):
         place = self.stage if self.network == "." else f"{self.stage}/{self.network}"
         values = ", ".join(f"{name} {value:g}" for name, value in self.values.items())
         return f"{place}, step {self.step}: {values} by hand"
+
+
+Changes = Annotated[
+    tuple[Change, ...],
+    Field(description="settings of a training from a step on, as s2d set has recorded them"),
+]

@@ -6,6 +6,8 @@ Patches are not here: they follow from the shape of the voxels, see `inputs.shap
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import model_validator
+
 from shallow2deep.settings.base import Settings
 
 _NETWORK = {"network": {"features": 16, "depth": 3, "stem": 1}, "batch": 2}
@@ -21,13 +23,17 @@ DEFAULT_SEGMENTOR: dict[int, dict[str, Any]] = {2: {}, 3: _NETWORK | {"patch": (
 _OPTIONAL = ("source_net", "segmentor")
 
 
-def with_defaults_in_3d(model: type[Settings], values: Any) -> Any:
-    """The values for `model`, with what they lack if their ndim is 3."""
-    if not isinstance(values, Mapping) or values.get("ndim") not in (3, "3"):
-        return values
-    known = {name: default for name, default in IN_3D.items() if name in model.model_fields}
-    wanted = {n: default for n, default in known.items() if n not in _OPTIONAL or values.get(n) is not None}
-    return _filled(values, wanted)
+class InTwoOrThree(Settings):
+    """Settings with an `ndim`; if it is 3, other defaults hold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults_in_3d(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("ndim") not in (3, "3"):
+            return values
+        known = {name: default for name, default in IN_3D.items() if name in cls.model_fields}
+        wanted = {n: one for n, one in known.items() if n not in _OPTIONAL or values.get(n) is not None}
+        return _filled(values, wanted)
 
 
 def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

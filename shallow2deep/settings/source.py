@@ -5,16 +5,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shallow2deep.settings.base import Classes, Engine, Jobs, Settings, different
-from shallow2deep.settings.change import Change
+from shallow2deep.settings.base import Classes, Engine, Jobs, different
+from shallow2deep.settings.change import Changes
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
-from shallow2deep.settings.in_3d import with_defaults_in_3d
+from shallow2deep.settings.in_3d import InTwoOrThree
 from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
 from shallow2deep.settings.package import PackageSettings
 
 
-class EnhancerTrainConfig(Settings):
+class EnhancerTrainConfig(InTwoOrThree):
     """All settings of `s2d enhancer-train`."""
 
     seed: int = Field(0, ge=0)
@@ -38,14 +38,7 @@ class EnhancerTrainConfig(Settings):
     package: PackageSettings = PackageSettings()
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
-    changes: tuple[Change, ...] = Field(
-        (), description="settings of a training from a step on, as s2d set has recorded them"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _in_3d(cls, values: Any) -> Any:
-        return with_defaults_in_3d(cls, values)
+    changes: Changes = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,6 +1,6 @@
 """All settings of `s2d adapt`."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -14,10 +14,10 @@ from shallow2deep.settings.base import (
     number_if_digits,
     one_or_by_class,
 )
-from shallow2deep.settings.change import Change
+from shallow2deep.settings.change import Changes
 from shallow2deep.settings.data import TargetData
 from shallow2deep.settings.features_forests import FeatureSettings, TreeSettings
-from shallow2deep.settings.in_3d import DEFAULT_SEGMENTOR, with_defaults_in_3d
+from shallow2deep.settings.in_3d import DEFAULT_SEGMENTOR, InTwoOrThree
 from shallow2deep.settings.networks import EnhancedSettings, SegmentorSettings
 from shallow2deep.settings.package import PackageSettings
 from shallow2deep.settings.segmentation import ObjectsSettings
@@ -31,7 +31,7 @@ class CompareSettings(Settings):
     supervised: bool = Field(False, description="and on dense labels (target.labels): the upper bound")
 
 
-class AdaptConfig(Settings):
+class AdaptConfig(InTwoOrThree):
     """All settings of `s2d adapt`."""
 
     seed: int = Field(0, ge=0)
@@ -65,14 +65,7 @@ class AdaptConfig(Settings):
     package: PackageSettings = PackageSettings()
     engine: Engine = "numba"
     jobs: Jobs = -1
-    changes: tuple[Change, ...] = Field(
-        (), description="settings of a training from a step on, as s2d set has recorded them"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _in_3d(cls, values: Any) -> Any:
-        return with_defaults_in_3d(cls, values)
+    changes: Changes = ()
 
     @property
     def target_network(self) -> SegmentorSettings:

@@ -21,7 +21,7 @@ def enhanced_stage(config: AdaptConfig, target: Target, forest: Stage, kept: Seq
 def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     """The enhanced maps that are missing."""
     device = choose_device(config.enhanced.device)
-    enhancers = applied_enhancers(config, target.enhancers, target.images[0].voxel_size, device, job)
+    enhancers = applied_enhancers(config, target.enhancers, target.voxel_size, device, job)
     for image in safely(target.images, "enhanced maps", job):
         if not map_path(job.folder, image).exists():
             maps, _ = read_map(map_path(job.run / FOREST, image))

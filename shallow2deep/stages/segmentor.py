@@ -61,7 +61,7 @@ def network_stage(
         config.ndim,
         target.shape,
         in_channels=target.spec.channels,
-        voxel_size=target.images[0].voxel_size,
+        voxel_size=target.voxel_size,
     )
     require_whole_steps("segmentor.patch", settings.patch, spec)
     deciding = {

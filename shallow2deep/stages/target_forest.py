@@ -37,7 +37,7 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
     if target.has_maps:
         _save_given_maps(job.folder, config, target)
         return
-    forest, size = target.forest or grown(config, target), target.images[0].voxel_size
+    forest, size = target.forest or grown(config, target), target.voxel_size
     if size is not None:  # the enhancer's stretch follows from it, also for other images
         forest = replace(forest, record={**forest.record, "voxel_size": list(size)})
     forest.save(job.folder / "forest.npz")

@@ -11,8 +11,9 @@ from tiny import SIZE, Data
 
 from shallow2deep import adapt, export, predict
 from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.features import FeatureSpec
 from shallow2deep.inputs.models import Given, kept_classes
-from shallow2deep.io.atomic import read_json
+from shallow2deep.io.atomic import read_json, write_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.settings import AdaptConfig, EnhancedSettings, read_yaml, validated, with_flags
 
@@ -87,12 +88,17 @@ def test_a_class_that_is_not_for_the_enhancer_keeps_the_forests_map(
     assert not (tmp_path / "other").exists()
 
 
-def test_an_enhancer_for_each_class(data: Data, source_run: Path, tmp_path: Path) -> None:
+def test_an_enhancer_for_each_class(
+    data: Data, source_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Given by flags; the run keeps copies of both, and goes on without those that were given."""
     strokes = iio.imread(data.folder / "target0_strokes.png")
     strokes[:3, : SIZE // 2] = 3
     iio.imwrite(tmp_path / "target0_strokes.png", strokes)
     shutil.copytree(source_run, tmp_path / "for-rims")
+    model = read_json(tmp_path / "for-rims" / "enhancer" / "model.json")
+    model["record"]["features"] |= FeatureSpec.ilastik(scales=(0.7, 3.5)).to_dict()
+    write_json(tmp_path / "for-rims" / "enhancer" / "model.json", model)
     values = data.target_values(
         Path(),
         classes=["background", "disc", "rim"],
@@ -101,6 +107,7 @@ def test_an_enhancer_for_each_class(data: Data, source_run: Path, tmp_path: Path
     flags = {"enhancer": [f"disc={source_run}", f"rim={tmp_path}/for-rims"]}
     config = validated(AdaptConfig, with_flags(values, flags), "test")
     adapt(config, tmp_path / "run")
+    assert "enhancers learned on different features" in caplog.text
     forest, _ = read_map(tmp_path / "run" / "target_forest" / "target0_raw.h5")
     enhanced, outputs = read_map(tmp_path / "run" / "enhanced" / "target0_raw.h5")
     assert [output.title for output in outputs] == ["disc", "rim"]
