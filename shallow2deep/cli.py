@@ -331,7 +331,9 @@ def evaluate(
     channel: Annotated[
         str | None,
         typer.Option(
-            help="channel of the prediction, by name or number, from 0; the foreground's if not given"
+            "--channel",
+            "--class",
+            help="class, or channel, of the prediction, by name or number, from 0; the foreground's if not given",
         ),
     ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,

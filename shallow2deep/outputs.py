@@ -96,6 +96,38 @@ def picked(
     return np.stack(channels), outputs
 
 
+def completed(outputs: Sequence[Output], background: str) -> tuple[Output, ...]:
+    """What the channels of every map that is written tell: the background, each class, and then all else.
+
+    >>> [output.title for output in completed([Output("disc", BOUNDARY), Output("disc")], "ground")]
+    ['ground', 'disc', 'disc boundary']
+    """
+    if is_exclusive(outputs):
+        return tuple(outputs)
+    ordered = sorted(outputs, key=lambda output: output.role != FOREGROUND)
+    return Output(background, BACKGROUND), *ordered
+
+
+def complete(p: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
+    """A map `(K, *spatial)` with the channels of `completed`.
+
+    Where classes were told apart from the background one by one and together make up more than 1, they are
+    divided by their sum; what they lack of 1 is the background's.
+
+    >>> p = complete(np.array([[0.25], [0.75]]), [Output("disc", BOUNDARY), Output("disc")])
+    >>> p.ravel().tolist()
+    [0.25, 0.75, 0.25]
+    >>> complete(np.array([[0.75], [0.5]]), [Output("disc"), Output("rod")]).ravel().tolist()
+    [0.0, 0.6, 0.4]
+    """
+    if is_exclusive(outputs):
+        return p
+    classes = foreground(p, outputs)
+    classes = classes / np.maximum(classes.sum(0), 1)
+    rest = [n for n, output in enumerate(outputs) if output.role != FOREGROUND]
+    return np.concatenate([np.clip(1 - classes.sum(0, keepdims=True), 0, 1), classes, p[rest]])
+
+
 def is_exclusive(outputs: Iterable[Output]) -> bool:
     """Whether the channels add up to 1, so that what foreground classes lack is the background's."""
     return any(output.role == BACKGROUND for output in outputs)

@@ -153,7 +153,7 @@ def test_enhancer_in_2d_sees_planes_across_the_axes(
         values["enhanced"] = values["enhanced"] | {"planes": planes}
         adapt(validated(AdaptConfig, values, "test"), tmp_path / planes)
         found[planes] = read_map(tmp_path / planes / "enhanced" / "target.h5")[0]
-    assert found["z"].shape == found["zyx"].shape == (1, *SHAPE)
+    assert found["z"].shape == found["zyx"].shape == (2, *SHAPE)
     assert np.abs(found["z"] - found["zyx"]).max() > 1e-4
 
 
@@ -183,7 +183,7 @@ def test_project_with_a_volume_is_enhanced_in_3d(folder: Path, source: Path, tmp
         s2d("adapt", tmp_path / "config.yaml", *flags), check=True, capture_output=True, text=True
     )
     assert "an enhancer in 3D, poolings 1x2x2, 2x2x2" in done.stderr
-    assert read_map(run / "enhanced" / "lane_0.h5")[0].shape == (1, *SHAPE)
+    assert read_map(run / "enhanced" / "lane_0.h5")[0].shape == (2, *SHAPE)
     assert yaml.safe_load((run / "settings.yaml").read_text())["ndim"] == 3
 
 

@@ -27,7 +27,7 @@ from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
-from shallow2deep.io.map_files import ENDINGS, write_probabilities
+from shallow2deep.io.map_files import ENDINGS, write_complete
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.progress import Bar, Watch, watched
@@ -66,7 +66,8 @@ def predict(
         border_weight: how much the half of these pixels count that is nearer to a window's border, 0 to 1.
 
     Returns:
-        The files written: float32 `(C, [z,] y, x)` each.
+        The files written: float32 `(C, [z,] y, x)` each; the background first, then the other classes, which
+        make up 1 with it, then boundaries.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -87,7 +88,7 @@ def predict(
     with writing(targets):
         for image, target in watched(pairs, len(pairs), "predicting", bar):
             p = image.predict(apply, how.ndim)
-            write_probabilities(target, p, how.outputs, image.voxel_size)
+            write_complete(target, p, how.outputs, how.background, image.voxel_size)
     return targets
 
 

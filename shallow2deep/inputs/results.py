@@ -19,11 +19,11 @@ from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes
 from shallow2deep.inputs.shapes import planes_of
-from shallow2deep.io.disk_map import DiskMap, Map
-from shallow2deep.io.map_files import read_map, write_probabilities
+from shallow2deep.io.disk_map import DiskMap, Map, complete_map
+from shallow2deep.io.map_files import read_map, write_complete
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.networks.unet import UNet
-from shallow2deep.outputs import Output, foreground, of_forest, picked
+from shallow2deep.outputs import BACKGROUND, Output, completed, foreground, of_forest, picked
 from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
 from shallow2deep.settings import AdaptConfig, EnhancedSettings
@@ -70,9 +70,11 @@ def map_path(folder: Path, image: Image) -> Path:
     return folder / f"{image.name}.h5"
 
 
-def save_map(folder: Path, image: Image, probabilities: Map, outputs: Sequence[Output]) -> None:
-    """Writes a stage's map of an image."""
-    write_probabilities(map_path(folder, image), probabilities, outputs, image.voxel_size)
+def save_map(
+    folder: Path, image: Image, probabilities: Map, outputs: Sequence[Output], background: str
+) -> None:
+    """Writes a stage's map of an image, with the background of that name."""
+    write_complete(map_path(folder, image), probabilities, outputs, background, image.voxel_size)
 
 
 def foreground_maps(folder: Path, image: Image) -> list[np.ndarray]:
@@ -90,12 +92,14 @@ class ImagePredictor:
         outputs: what the K channels tell.
         ndim: spatial axes of what it is applied to; 3 where networks or the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
+        background: the name of the class that all others stand out from.
     """
 
     apply: Callable[[np.ndarray], Map]
     outputs: tuple[Output, ...]
     ndim: int = 2
     learned: Intensities | None = None
+    background: str = BACKGROUND
 
     def foreground(self, raw: np.ndarray) -> np.ndarray:
         """The foreground classes' channels alone."""
@@ -123,7 +127,7 @@ def image_predictor(
     """
     if name not in (FOREST, ENHANCED):
         network, spec = load_model(run / (SOURCE_MODEL if name == SOURCE_NET else name))
-        return network_predictor(network, spec, device, watch, overlap)
+        return network_predictor(network, spec, device, watch, overlap, config.classes[0])
     if config.target.probabilities:
         raise InputError(
             f"{run}: the maps of its images were made elsewhere, so there is no forest for others; "
@@ -141,11 +145,12 @@ def image_predictor(
         overlap=overlap,
     )
     if name == FOREST:
-        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned)
+        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned, config.classes[0])
     size = forest.record.get("voxel_size")
     applied = applied_enhancers(config, enhancers, size, device, watch, overlap)
     apply = partial(_enhanced_map, to_map, applied)
-    return ImagePredictor(apply, applied.outputs(config.classes), forest.spec.ndim, learned)
+    outputs = applied.outputs(config.classes)
+    return _completing(apply, outputs, forest.spec.ndim, learned, config.classes[0])
 
 
 def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
@@ -163,7 +168,7 @@ def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
 
     none = {name: (np.empty((len(part.outputs), 0)), part.outputs) for name, part in parts.items()}
     learned = next((part.learned for part in distinct if part.learned is not None), None)
-    return ImagePredictor(apply, picked(none)[1], ndim, learned)
+    return ImagePredictor(apply, picked(none)[1], ndim, learned, distinct[0].background)
 
 
 def _applied(part: ImagePredictor, raw: np.ndarray, ndim: int) -> np.ndarray:
@@ -221,11 +226,27 @@ def network_predictor(
     device: torch.device,
     watch: Watch | None = None,
     overlap: Overlap | None = None,
+    background: str = BACKGROUND,
 ) -> ImagePredictor:
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
     apply = partial(predict_raw, network, spec, device=device, watch=watch, overlap=overlap)
-    return ImagePredictor(apply, spec.outputs, spec.ndim, learned)
+    return _completing(apply, spec.outputs, spec.ndim, learned, background)
+
+
+def _completing(
+    apply: Callable[[np.ndarray], Map],
+    outputs: Sequence[Output],
+    ndim: int,
+    learned: Intensities | None,
+    background: str,
+) -> ImagePredictor:
+    """One whose maps have a background, as all that are written."""
+
+    def whole(raw: np.ndarray) -> Map:
+        return complete_map(apply(raw), outputs)
+
+    return ImagePredictor(whole, completed(outputs, background), ndim, learned, background)
 
 
 def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancers, raw: np.ndarray) -> Map:

@@ -13,8 +13,10 @@ import numpy as np
 from shallow2deep.blocks import Window
 from shallow2deep.io.atomic import room_for
 from shallow2deep.io.memory import require_memory
+from shallow2deep.outputs import Output, complete, is_exclusive
 
 _IN_MEMORY = 2**24  # bytes of a map up to which no file is made
+_ROWS = 512  # of a 2D map that are in memory at a time
 
 
 class DiskMap:
@@ -103,3 +105,18 @@ class DiskMap:
 
 Map = np.ndarray | DiskMap
 """An array, or what gives parts of itself as one does; `(K, *spatial)`."""
+
+
+def complete_map(p: Map, outputs: Sequence[Output]) -> Map:
+    """See `outputs.complete`; with no whole map in memory, if it was not."""
+    if is_exclusive(outputs):
+        return p
+    if isinstance(p, np.ndarray):
+        return complete(p, outputs)
+    _, n, *others = p.shape
+    step = _ROWS if len(others) == 1 else 1
+    out = DiskMap((len(outputs) + 1, n, *others))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        out.write((rows, *(slice(0, m) for m in others)), complete(p[slice(None), rows], outputs))
+    return out

@@ -15,12 +15,12 @@ from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError, NotFiniteError
 from shallow2deep.io import hdf5
 from shallow2deep.io.atomic import atomic_path, room_for
-from shallow2deep.io.disk_map import DiskMap, Map
+from shallow2deep.io.disk_map import DiskMap, Map, complete_map
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.outputs import Output
+from shallow2deep.outputs import Output, completed
 
 OUTPUTS = "outputs"  # the name of the attribute with what each channel tells
 ENDINGS = (".h5", ".hdf5", ".zarr", ".tif", ".tiff")
@@ -72,6 +72,22 @@ def write_probabilities(
     if suffix in (".h5", ".hdf5"):
         hdf5.vouch(target, (key or "exported_data",))
     return target
+
+
+def write_complete(
+    path: str | Path,
+    p: Map,
+    outputs: Sequence[Output],
+    background: str,
+    voxel_size: Sequence[float] | None = None,
+) -> Path:
+    """Writes a map with its background first and classes that together make up 1, see `outputs.complete`.
+
+    Args:
+        background: the name of the class that all others stand out from.
+        path, p, outputs, voxel_size, and the rest: see `write_probabilities`.
+    """
+    return write_probabilities(path, complete_map(p, outputs), completed(outputs, background), voxel_size)
 
 
 def _axes(p: Map) -> str:

@@ -28,4 +28,5 @@ def enhance_maps(config: AdaptConfig, target: Target, job: Job) -> None:
             raws = (part.read() if enhancers.need_raw else None for part in image.parts)
             pairs = zip(image.split(maps), raws, strict=True)
             parts = (enhancers.enhance(p, raw) for p, raw in pairs)
-            save_map(job.folder, image, image.join(parts), enhancers.outputs(config.classes))
+            outputs = enhancers.outputs(config.classes)
+            save_map(job.folder, image, image.join(parts), outputs, config.classes[0])

@@ -79,7 +79,8 @@ def judge(config: AdaptConfig, target: Target, candidates: Sequence[str], job: J
     strokes = count_strokes([p.strokes + p.held_out for p in target.planes], len(config.classes))
     choices = _choices(found, config, target, consistency, strokes)
     for image in target.images:
-        _take_over(job, image, {name: choice["recommended"] for name, choice in choices.items()})
+        of_classes = {name: choice["recommended"] for name, choice in choices.items()}
+        _take_over(job, image, of_classes, config.classes[0])
     places = sorted(found.places, key=lambda p: (-p.disagreement, p.image, p.z, p.y, p.x))[:_PLACES]
     _save_places(job.folder / PLACES, places)
     choice: dict[str, Any] = {
@@ -157,7 +158,7 @@ def _advice(
     return advice(named, [image.name for image in target.images], unlike, shares, seen)
 
 
-def _take_over(job: Job, image: Image, of_classes: Mapping[str, str]) -> None:
+def _take_over(job: Job, image: Image, of_classes: Mapping[str, str], background: str) -> None:
     """Makes an image's recommended map of the maps of the results that were chosen for its classes."""
     distinct = set(of_classes.values())
     if len(distinct) == 1:
@@ -165,7 +166,8 @@ def _take_over(job: Job, image: Image, of_classes: Mapping[str, str]) -> None:
             shutil.copyfile(map_path(job.run / distinct.pop(), image), path)
         return
     maps = {name: read_map(map_path(job.run / name, image)) for name in distinct}
-    save_map(job.folder, image, *picked({name: maps[result] for name, result in of_classes.items()}))
+    p, outputs = picked({name: maps[result] for name, result in of_classes.items()})
+    save_map(job.folder, image, p, outputs, background)
 
 
 @dataclass

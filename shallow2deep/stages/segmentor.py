@@ -134,7 +134,7 @@ def train_segmentor(
     }
     trained = spec.with_record(record).normalised_by(moments.mean, moments.deviation)
     save_model(job.folder, network, trained)
-    predict_all(job, *load_model(job.folder), target, choose_device(settings.device))
+    predict_all(job, *load_model(job.folder), config, target, choose_device(settings.device))
 
 
 def _validating_last(change: Change) -> Change:
@@ -148,11 +148,13 @@ def _taught_by(target: Target) -> dict[str, Any]:
     return {"enhancer": said["name"] or "not named", "data_licences": said["data_licences"]}
 
 
-def predict_all(job: Job, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
+def predict_all(
+    job: Job, network: UNet, spec: ModelSpec, config: AdaptConfig, target: Target, device: torch.device
+) -> None:
     """The network's maps of all images."""
     for image in safely(target.images, f"{job.folder.name} maps", job):
         p = image.join(predict_raw(network, spec, part.read(), device, job) for part in image.parts)
-        save_map(job.folder, image, p, spec.outputs)
+        save_map(job.folder, image, p, spec.outputs, config.classes[0])
 
 
 def _check_start(folder: Path, spec: ModelSpec) -> None:

@@ -57,4 +57,4 @@ def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, 
 def apply_source_net(config: AdaptConfig, target: Target, job: Job) -> None:
     """Its maps of all images."""
     network, spec = load_model(job.run / SOURCE_MODEL)
-    predict_all(job, network, spec, target, choose_device(config.enhanced.device))
+    predict_all(job, network, spec, config, target, choose_device(config.enhanced.device))

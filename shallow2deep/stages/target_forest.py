@@ -52,7 +52,7 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
 
     def predict(image: Image) -> None:
         p = image.predict(apply, forest.spec.ndim)
-        save_map(job.folder, image, p, of_forest(config.classes))
+        save_map(job.folder, image, p, of_forest(config.classes), config.classes[0])
 
     in_parallel(predict, missing, jobs, "forest maps", job)
 
@@ -60,7 +60,8 @@ def make_forest_maps(config: AdaptConfig, target: Target, job: Job) -> None:
 def _save_given_maps(folder: Path, config: AdaptConfig, target: Target) -> None:
     for image, planes in target.by_image():
         maps = [plane.map.read() for plane in planes if plane.map is not None]
-        save_map(folder, image, image.join(np.stack([1 - p, p]) for p in maps), of_forest(config.classes))
+        p = image.join(np.stack([1 - p, p]) for p in maps)
+        save_map(folder, image, p, of_forest(config.classes), config.classes[0])
 
 
 def grown(config: AdaptConfig, target: Target, *number: int) -> Forest:

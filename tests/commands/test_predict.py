@@ -12,6 +12,7 @@ from shallow2deep import adapt, predict
 from shallow2deep.errors import InputError, RunBusyError
 from shallow2deep.inference import forest_maps, network_maps
 from shallow2deep.io.atomic import one_writer
+from shallow2deep.io.map_files import read_map
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.progress import Bar
 from shallow2deep.settings import RawData
@@ -28,7 +29,8 @@ def test_prediction_of_the_same_images_is_the_same(data: Data, target_run: Path,
 
 def test_source_net_predicts_raw(data: Data, source_run: Path, tmp_path: Path) -> None:
     out = predict(source_run / "source_net", f"{data.folder}/target0_raw.png", tmp_path / "p.tif")
-    assert open_volume(out[0]).read().squeeze().shape == (SIZE, SIZE)
+    p, outputs = read_map(out[0])
+    assert ([output.title for output in outputs], p.shape) == (["background", "disc"], (2, SIZE, SIZE))
 
 
 def test_predict_does_not_overwrite_raw(target_run: Path, data: Data, tmp_path: Path) -> None:
