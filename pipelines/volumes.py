@@ -1,10 +1,11 @@
-"""Makes the tables of docs/volumes.md: forest, enhancers in 2D and 3D, and a segmentor on volumes of ../shared/data.
+"""Makes the table of docs/volumes.md: forest, enhancers in 2D and 3D, and a segmentor on volumes.
 
     s2d enhancer-train pipelines/RECIPE.yaml --run runs/RECIPE    (for each recipe with 3d in its name)
-    python pipelines/volumes.py --data ../shared/data --runs runs [--pairs nuclei …] [--enhancers FOLDER]
+    python pipelines/volumes.py --data ../shared/data --runs runs [--pairs PAIR …] [--enhancers FOLDER]
 
-Strokes are the fixed ones on a few planes of a part of a volume; scores are of another part, or another volume, without
-strokes. Runs that are finished are not made again. Prints Markdown, and makes a picture of each pair.
+Strokes are the fixed ones on a few planes of a part of a volume; scores are of another part, or another
+volume, without strokes. Runs that are finished are not made again. Prints Markdown, and makes a picture of
+each pair.
 """
 
 import argparse
