@@ -28,7 +28,7 @@ from shallow2deep.settings import AdaptConfig, RawData, validated
 SEGMENTOR = "segmentor-consistency"
 COLUMNS = ("forest", "2D enhancer", "3D enhancer", "segmentor")
 SCALES = (0.7, 1.0)
-STEPS = 200  # of a segmentor
+STEPS, SIDE = 100, 64  # of a segmentor's training, and its patches
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,11 @@ def maps(
     if pair.voxel is not None:
         values["target"] |= {"voxel_size": pair.voxel}  # type: ignore[operator]
     if SEGMENTOR in steps.values():
-        values["segmentor"] = {"variants": ["consistency"], "steps": STEPS}
+        planes = len(np.load(folder / "raw.npy")) // 8 * 8
+        patch = (min(planes, SIDE // 2), SIDE, SIDE)
+        values["segmentor"] = {
+            "variants": ["consistency"], "steps": STEPS, "patch": patch, "network": {"depth": 2},
+        }  # fmt: skip
     run = folder / name
     adapt(validated(AdaptConfig, values, name), run)
     found: dict[str, list[np.ndarray]] = {}
