@@ -136,6 +136,7 @@ def maps(
         patch = (min(planes, SIDE // 2), SIDE, SIDE)
         values["segmentor"] = {
             "variants": ["consistency"], "steps": STEPS, "patch": patch, "network": {"depth": 2},
+            "confidence": {"use": "none"},
         }  # fmt: skip
     run = folder / name
     adapt(validated(AdaptConfig, values, name), run)
