@@ -55,6 +55,8 @@ _HOMES = {
     "instances": "segmentation.instances",
     "measured": "segmentation.measurements",
     "status": "commands.status",
+    "connect": "service.client",
+    "Client": "service.client",
     "Aborted": "errors",
     "DamagedFileError": "errors",
     "FeatureMismatchError": "errors",
@@ -124,6 +126,8 @@ if TYPE_CHECKING:
     from shallow2deep.progress import Watch as Watch
     from shallow2deep.segmentation.instances import instances as instances
     from shallow2deep.segmentation.measurements import measured as measured
+    from shallow2deep.service.client import Client as Client
+    from shallow2deep.service.client import connect as connect
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import ObjectsSettings as ObjectsSettings

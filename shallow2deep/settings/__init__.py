@@ -30,9 +30,9 @@ from shallow2deep.settings.reading import (
     dump_yaml,
     flow_yaml,
     merged,
-    names_of_data,
     parsed,
     read_yaml,
+    with_names,
     with_overrides,
 )
 from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
@@ -82,7 +82,6 @@ __all__ = [
     "levels_of",
     "merged",
     "model_of",
-    "names_of_data",
     "parsed",
     "read_yaml",
     "resolved",
@@ -90,5 +89,6 @@ __all__ = [
     "together",
     "validated",
     "with_flags",
+    "with_names",
     "with_overrides",
 ]
