@@ -43,6 +43,7 @@ def image_routes(places: Places) -> APIRouter:
             await to_thread.run_sync(_keep_data, file, target)
             return FileView(name=places.name_of(target), size=file.size, sha256=file.sha256)
 
+    @router.head("/files/{name:path}", tags=["images"], include_in_schema=False)
     @router.get("/files/{name:path}", tags=["images"], response_class=FileResponse)
     def fetch(name: str) -> FileResponse:
         """A file that was sent."""
