@@ -6,7 +6,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from pathlib import Path
@@ -159,15 +159,19 @@ class Client:
         self._send(f"/models/{quote(name or path.stem, safe='')}", path)
         return name or path.stem
 
-    def upload(self, path: str | Path) -> str:
+    def upload(self, path: str | Path, only: Container[str] | None = None) -> str:
         """Sends a file, or a folder such as `a.zarr`, and gives its name there, for settings.
 
         It is kept by its content: what is there already is not sent again.
+
+        Args:
+            only: names of the files of a folder; all if not given.
         """
         path = Path(path)
         if not path.exists():
             raise errors.MissingDataError(f"{path}: there is no such file; check the path")
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files = [file for file in inside if file.is_file() and (only is None or file.name in only)]
         digest = hashlib.sha256()
         for file in files:
             with file.open("rb") as opened:
