@@ -96,7 +96,8 @@ def test_elsewhere_than_on_this_computer_a_token_is_made(tmp_path: Path) -> None
         assert said["token"] in process.stderr.read()
 
 
-def test_options_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+def test_options_that_cannot_be_used_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2D_MODELS", "")  # which a server sets for itself
     with pytest.raises(SettingsError, match="give at least 16"):
         serve(Options(tmp_path / "root", token="short"))
     with pytest.raises(SettingsError, match="a certificate and its key"):
