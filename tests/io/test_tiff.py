@@ -87,7 +87,8 @@ def test_files_elsewhere_that_metadata_name_are_not_opened(tmp_path: Path) -> No
     for name in ("other.ome.tif", "../other.ome.tif", f"{tmp_path}/other.ome.tif"):
         text = f"""<?xml version="1.0" encoding="UTF-8"?>
             <OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">
-            <Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="{PAGES.dtype}" SizeX="{PAGES.shape[2]}"
+            <Image ID="Image:0">
+            <Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="{PAGES.dtype}" SizeX="{PAGES.shape[2]}"
             SizeY="{PAGES.shape[1]}" SizeZ="2" SizeC="1" SizeT="1">
             <TiffData FirstZ="0" IFD="0"><UUID FileName="a.ome.tif">urn:uuid:0</UUID></TiffData>
             <TiffData FirstZ="1" IFD="0"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData>
