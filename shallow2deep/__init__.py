@@ -55,8 +55,11 @@ _HOMES = {
     "instances": "segmentation.instances",
     "measured": "segmentation.measurements",
     "status": "commands.status",
+    "connect": "service.client",
+    "Client": "service.client",
     "Aborted": "errors",
     "DamagedFileError": "errors",
+    "DeniedError": "errors",
     "FeatureMismatchError": "errors",
     "InputError": "errors",
     "Interrupted": "errors",
@@ -67,6 +70,8 @@ _HOMES = {
     "RunBusyError": "errors",
     "SettingsError": "errors",
     "Shallow2DeepError": "errors",
+    "TakenError": "errors",
+    "TooLargeError": "errors",
     "TooLittleMemoryError": "errors",
 }
 __all__ = sorted(_HOMES)
@@ -83,6 +88,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.status import status as status
     from shallow2deep.errors import Aborted as Aborted
     from shallow2deep.errors import DamagedFileError as DamagedFileError
+    from shallow2deep.errors import DeniedError as DeniedError
     from shallow2deep.errors import FeatureMismatchError as FeatureMismatchError
     from shallow2deep.errors import InputError as InputError
     from shallow2deep.errors import Interrupted as Interrupted
@@ -93,6 +99,8 @@ if TYPE_CHECKING:
     from shallow2deep.errors import RunBusyError as RunBusyError
     from shallow2deep.errors import SettingsError as SettingsError
     from shallow2deep.errors import Shallow2DeepError as Shallow2DeepError
+    from shallow2deep.errors import TakenError as TakenError
+    from shallow2deep.errors import TooLargeError as TooLargeError
     from shallow2deep.errors import TooLittleMemoryError as TooLittleMemoryError
     from shallow2deep.evaluation.pictures import Picture as Picture
     from shallow2deep.evaluation.pictures import show as show
@@ -124,6 +132,8 @@ if TYPE_CHECKING:
     from shallow2deep.progress import Watch as Watch
     from shallow2deep.segmentation.instances import instances as instances
     from shallow2deep.segmentation.measurements import measured as measured
+    from shallow2deep.service.client import Client as Client
+    from shallow2deep.service.client import connect as connect
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import ObjectsSettings as ObjectsSettings

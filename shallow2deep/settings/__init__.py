@@ -32,6 +32,7 @@ from shallow2deep.settings.reading import (
     merged,
     parsed,
     read_yaml,
+    with_names,
     with_overrides,
 )
 from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
@@ -88,5 +89,6 @@ __all__ = [
     "together",
     "validated",
     "with_flags",
+    "with_names",
     "with_overrides",
 ]
