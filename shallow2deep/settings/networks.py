@@ -11,6 +11,7 @@ from shallow2deep.settings.base import (
     FLAGS,
     IF_SET,
     Fraction,
+    NamesOrNone,
     Positive,
     Settings,
     different,
@@ -155,7 +156,28 @@ class OptimisationSettings(Settings):
         "their place; 0: none",
         json_schema_extra=IF_SET,
     )
+    max_runtime: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="minutes of training, without pauses, after which it ends as behind its last step",
+        json_schema_extra=IF_SET,
+    )
     checkpoint_every: Positive = Field(250, json_schema_extra=ASIDE)
+    snapshot_every: Positive | None = Field(
+        None, description="steps after which the network is kept in snapshots/", json_schema_extra=ASIDE
+    )
+    snapshot_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the same by time", json_schema_extra=ASIDE
+    )
+    keep_best: int = Field(
+        0, ge=0, description="so many networks of the best scores are kept in best/", json_schema_extra=ASIDE
+    )
+    previews: NamesOrNone = Field(
+        (),
+        description="images that are drawn in previews/ as the network sees and maps them: maps for an "
+        "enhancer, else raw",
+        json_schema_extra=ASIDE,
+    )
+    preview_every: Positive = Field(250, description="steps between them", json_schema_extra=ASIDE)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it"
     )
