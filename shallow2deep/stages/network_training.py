@@ -94,6 +94,21 @@ def augmentation(
     return change
 
 
+def priorities(config: EnhancerTrainConfig) -> dict[str, list[float]]:
+    """How often networks learn from sources, if not from all alike."""
+    found = [source.priority for source in config.sources]
+    return {"priorities": found} if len(set(found)) > 1 else {}
+
+
+def _shares(config: EnhancerTrainConfig, patches: Sequence[int]) -> list[float] | None:
+    """How often each training patch is chosen; None if all are alike."""
+    if not priorities(config):
+        return None
+    found = views(config, len(config.sources), "training")
+    wanted = [config.sources[found[i % len(found)].source].priority for i in patches]
+    return [one / sum(wanted) for one in wanted]
+
+
 def _used_patches(config: EnhancerTrainConfig, part: str) -> list[int]:
     """The numbers of the patches whose source is not left out.
 
@@ -155,6 +170,7 @@ def pool_network_stage(
         "strides": spec.strides,
         "leave_out": sorted(config.leave_out),
         **own_source(spec),
+        **priorities(config),
         **settings.deciding(),
     }
     previews = open_previews(settings, spec)
@@ -233,6 +249,31 @@ def train_networks(
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # they are no artifact
 
 
+def pool_samples(
+    spec: ModelSpec,
+    inputs: tuple[Kind, ...],
+    settings: TrainingSettings,
+    config: EnhancerTrainConfig,
+    pool: Path,
+    count: int,
+) -> TrainingSamples:
+    """What the network of `spec` is trained on."""
+    patches = _used_patches(config, "training")
+    return TrainingSamples(
+        pool,
+        "training",
+        spec.outputs,
+        inputs,
+        patches,
+        settings.patch,
+        count,
+        config.seed,
+        spec.kind,
+        settings.foreground,
+        _shares(config, patches),
+    )
+
+
 def train_on_pool(
     spec: ModelSpec,
     inputs: tuple[Kind, ...],
@@ -247,18 +288,8 @@ def train_on_pool(
     folder, changes = job.folder / place, changes_of(config, job.folder.name, place)
     network = built(spec, config.seed, spec.kind)
     pool = job.run / "probabilities" / "pool.zarr"
-    training, validation = (_used_patches(config, part) for part in ("training", "validation"))
-    samples = TrainingSamples(
-        pool,
-        "training",
-        spec.outputs,
-        inputs,
-        training,
-        settings.patch,
-        samples_used(settings, changes),
-        config.seed,
-        spec.kind,
-    )
+    validation = _used_patches(config, "validation")
+    samples = pool_samples(spec, inputs, settings, config, pool, samples_used(settings, changes))
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(loss_of(settings, foreground_weights(settings, samples, len(spec.outputs))))
     change = augmentation(inputs, spec, settings, config.seed, spec.kind)

@@ -110,7 +110,7 @@ def train_segmentor(
     training = TrainingSettings(**shared, validate_every=settings.steps)
     changes = [_validating_last(change) for change in changes_of(config, name)]
     count = samples_used(training, changes)
-    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
+    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name, settings.with_strokes)
     kinds: list[Kind] = ["raw" for _ in range(channels)]
     change = augmentation(kinds, spec, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
