@@ -1,14 +1,35 @@
 """Networks, their training, and how they are applied."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from shallow2deep.settings.base import ASIDE, FLAG, FLAGS, Fraction, Positive, Settings, different, rising
+from shallow2deep.settings.base import (
+    ASIDE,
+    FLAG,
+    FLAGS,
+    IF_SET,
+    Fraction,
+    NamesOrNone,
+    Positive,
+    Settings,
+    different,
+    rising,
+)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class NetworkSettings(Settings):
-    """A U-Net."""
+    """A U-Net or one of its kin."""
+
+    kind: Literal["unet", "residual", "residual-se", "attention", "unet++"] = Field(
+        "unet",
+        description="unet; residual: a shortcut beside each pair of convolutions; residual-se: and squeeze "
+        "and excitation; attention: gates in the skip connections; unet++: nested",
+        json_schema_extra=IF_SET,
+    )
 
     features: Positive = Field(
         24, le=1024, description="channels at the first level; doubled at each level below"
@@ -25,25 +46,78 @@ class NetworkSettings(Settings):
         "voxel size if not given",
     )
 
+    norm: Literal["batch", "group", "none"] = Field(
+        "batch",
+        description="normalisation behind convolutions; with group, results depend on the tile",
+        json_schema_extra=IF_SET,
+    )
+    activation: Literal["relu", "leaky_relu", "elu", "silu", "gelu"] = Field("relu", json_schema_extra=IF_SET)
+    dropout: tuple[Share, ...] = Field(
+        (),
+        max_length=9,
+        description="share of channels dropped in training, for each level from the first; the last holds "
+        "for those below",
+        json_schema_extra=IF_SET,
+    )
+    squeeze: Literal["spatial", "channel", "both"] = Field(
+        "spatial",
+        description="of residual-se: what is weighed; with channel and both, results depend on the tile",
+        json_schema_extra=IF_SET,
+    )
+
+    file: str | None = Field(
+        None,
+        description="FILE.py:CLASS of a network of your own in place of kind; see docs/training.md",
+        json_schema_extra=ASIDE,  # its content decides
+    )
+    arguments: dict[str, Any] = Field({}, description="of that class", json_schema_extra=IF_SET)
+
     def problem(self, name: str, ndim: int) -> str | None:
         """What keeps it from working on images of `ndim` axes, if anything; `name` is this section's."""
         if any(len(stride) != ndim for stride in self.strides or ()):
             return f"{name}.strides are not of {ndim} axes each, but ndim is {ndim}"
         if ndim == 3 and self.stem != 1:
             return f"{name}.stem is {self.stem}, but networks in 3D have none; set it to 1"
+        if self.file and self.kind != "unet":
+            return f"{name}.file names a network of your own, and {name}.kind is {self.kind}; leave out one"
+        if self.arguments and not self.file:
+            return f"{name}.arguments are those of a class of your own; give {name}.file, or leave them out"
         return None
 
 
 class AugmentSettings(Settings):
     """Changes to a training sample; each probability is that of the change being made at all."""
 
+    flips: Annotated[str, Field(pattern="^[zyx]*$")] = Field(
+        "zyx", description="axes along which samples are mirrored", json_schema_extra=IF_SET
+    )
+    turns: bool = Field(
+        True, description="by quarters; false where up and down differ", json_schema_extra=IF_SET
+    )
     elastic: Fraction = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(
+        180.0, description="of elastic: degrees at most", json_schema_extra=IF_SET
+    )
+    border: Literal["mirror", "constant", "reject"] = Field(
+        "mirror",
+        description="of elastic, where it reaches beyond a sample: mirror; constant: 0, and those pixels do "
+        "not count; reject: that sample stays as it is",
+        json_schema_extra=IF_SET,
+    )
     zoom: Annotated[tuple[float, float], AfterValidator(rising)] = (0.75, 1.33)
     temperature: Fraction = Field(0.3, description="contrast and offset: of a map's log-odds, or of raw")
     invert: Fraction = Field(0.0, description="raw turned to its negative")
+    per_channel: bool = Field(
+        False,
+        description="each raw channel's grey values are changed on their own",
+        json_schema_extra=IF_SET,
+    )
     noise: Fraction = 0.4
     blur: Fraction = 0.3
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
+
+
+Schedule = Literal["cosine", "plateau", "exponential", "steps", "constant"]
 
 
 class OptimisationSettings(Settings):
@@ -53,10 +127,77 @@ class OptimisationSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
     patch: tuple[Positive, ...] = (256, 256)
     batch: Positive = 8
+    accumulate: Positive = Field(
+        1,
+        description="batches whose gradients make one step, where one is too large for the memory",
+        json_schema_extra=IF_SET,
+    )
     steps: Positive = 2500
+    optimizer: Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"] = Field(
+        "adamw", description="of torch.optim", json_schema_extra=IF_SET
+    )
+    momentum: Share = Field(0.9, description="of sgd and rmsprop", json_schema_extra=IF_SET)
+    betas: tuple[Share, Share] = Field(
+        (0.9, 0.999), description="of adamw, adam, nadam and radam", json_schema_extra=IF_SET
+    )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
+    schedule: Schedule = Field(
+        "cosine",
+        description="of the learning rate: cosine: to 0 at the last step; plateau: lowered where the score "
+        "stays; exponential: to `decay` of it at the last step; steps: as `rates` say",
+        json_schema_extra=IF_SET,
+    )
+    warm_up: int | None = Field(
+        None,
+        ge=0,
+        description="steps in which the rate rises from 0; a twentieth of all with cosine, else none, if not "
+        "given",
+        json_schema_extra=IF_SET,
+    )
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.01, description="exponential: what is left of the rate at the last step", json_schema_extra=IF_SET
+    )
+    rates: tuple[tuple[Positive, Annotated[float, Field(gt=0)]], ...] = Field(
+        (), description="steps: from which step on which learning rate", json_schema_extra=IF_SET
+    )
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="plateau: by which the rate is multiplied", json_schema_extra=IF_SET
+    )
+    plateau_patience: int = Field(
+        3,
+        ge=0,
+        description="plateau: validations without a better score that are put up with",
+        json_schema_extra=IF_SET,
+    )
+    ema: Share = Field(
+        0.0,
+        description="momentum of a running mean of the weights, e.g. 0.999, which is validated and kept in "
+        "their place; 0: none",
+        json_schema_extra=IF_SET,
+    )
+    max_runtime: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="minutes of training, without pauses, after which it ends as behind its last step",
+        json_schema_extra=IF_SET,
+    )
     checkpoint_every: Positive = Field(250, json_schema_extra=ASIDE)
+    snapshot_every: Positive | None = Field(
+        None, description="steps after which the network is kept in snapshots/", json_schema_extra=ASIDE
+    )
+    snapshot_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the same by time", json_schema_extra=ASIDE
+    )
+    keep_best: int = Field(
+        0, ge=0, description="so many networks of the best scores are kept in best/", json_schema_extra=ASIDE
+    )
+    previews: NamesOrNone = Field(
+        (),
+        description="images that are drawn in previews/ as the network sees and maps them: maps for an "
+        "enhancer, else raw",
+        json_schema_extra=ASIDE,
+    )
+    preview_every: Positive = Field(250, description="steps between them", json_schema_extra=ASIDE)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it"
     )
@@ -68,12 +209,48 @@ class OptimisationSettings(Settings):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …", json_schema_extra=ASIDE)
 
+    @model_validator(mode="after")
+    def _has_its_rates(self) -> Self:
+        steps = [step for step, _ in self.rates]
+        if steps != sorted(set(steps)):
+            raise ValueError(
+                "rates are not in the order of their steps; give each step once, the first first"
+            )
+        if bool(self.rates) != (self.schedule == "steps"):
+            raise ValueError("rates and schedule: steps belong together; give both or neither")
+        return self
+
+
+LossTerm = Literal["dice", "bce", "focal", "tversky"]
+AtLeastZero = Annotated[float, Field(ge=0, lt=math.inf)]
+Weight = Annotated[float, Field(gt=0, lt=math.inf)]
+
 
 class TrainingSettings(OptimisationSettings):
     """The training of one network on true labels."""
 
-    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
-    schedule: Literal["cosine", "plateau"] = "cosine"
+    loss: LossTerm | Literal["dice+bce"] | Annotated[dict[LossTerm, Weight], Field(min_length=1)] = Field(
+        "dice+bce", description="or a weighted sum, such as {dice: 1, focal: 0.5}"
+    )
+    focal_gamma: AtLeastZero = Field(
+        2.0, description="focal: how much less counts what is nearly right", json_schema_extra=IF_SET
+    )
+    tversky: tuple[AtLeastZero, AtLeastZero] = Field(
+        (0.3, 0.7), description="weights of false positives and of false negatives", json_schema_extra=IF_SET
+    )
+    foreground_weight: Literal["frequency"] | Weight | tuple[Weight, ...] = Field(
+        1.0,
+        description="of foreground pixels in bce and focal: a number, one for each output, or frequency: "
+        "background over foreground in the training samples, at most 100",
+        json_schema_extra=IF_SET,
+    )
+    foreground: Fraction = Field(
+        0.0,
+        description="share of the training samples that are chosen to contain the class that they are of, "
+        "for rare ones",
+        json_schema_extra=IF_SET,
+    )
+    schedule: Schedule = "cosine"  # decides also by default, as it always did
     validate_every: Positive = 250
     patience: Positive = Field(8, description="validations without a better score after which training ends")
 
@@ -146,6 +323,9 @@ class SegmentorSettings(OptimisationSettings):
         json_schema_extra={**ASIDE, **FLAGS, "flag_name": "segmentor", "metavar": "VARIANT"},
     )
     steps: Positive = 600
+    with_strokes: Fraction = Field(
+        0.5, description="share of the training samples that contain a stroke", json_schema_extra=IF_SET
+    )
     stroke_weight: float = Field(1.0, ge=0, description="of the loss under strokes, which are true labels")
     consistency_weight: float = Field(1.0, ge=0)
     consistency_noise: float = Field(0.1, ge=0, description="in deviations of raw")
@@ -161,3 +341,11 @@ class SegmentorSettings(OptimisationSettings):
     weights: str | None = Field(
         None, description="folder of a segmentor or source net to start from", json_schema_extra=ASIDE
     )
+
+    @model_validator(mode="after")
+    def _has_no_score(self) -> Self:
+        if self.schedule == "plateau":
+            raise ValueError(
+                "schedule: plateau goes by validation, which a segmentor has none of; give another"
+            )
+        return self

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.results import SKIPPED, save_map
 from shallow2deep.inputs.target import Target
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, save_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import of_foreground
 from shallow2deep.progress import safely
 from shallow2deep.runs.engine import Stage, after
@@ -31,11 +32,14 @@ from shallow2deep.stages.network_training import (
     augmentation,
     built,
     changes_of,
+    own_source,
     recorded_changes,
-    require_whole_steps,
+    require_trainable,
+    save_as,
     versions,
 )
 from shallow2deep.training.augment import Kind
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.segments import samples_used
@@ -63,12 +67,14 @@ def network_stage(
         in_channels=target.spec.channels,
         voxel_size=target.voxel_size,
     )
-    require_whole_steps("segmentor.patch", settings.patch, spec)
+    require_trainable("segmentor.patch", settings.patch, spec)
+    open_previews(settings, spec)  # whether they can be
     deciding = {
         "seed": config.seed,
         "classes": config.classes,
         "variant": variant,
         "strides": spec.strides,
+        **own_source(spec),
         **settings.deciding(),
     }
     inputs = after(pool)
@@ -104,13 +110,14 @@ def train_segmentor(
     training = TrainingSettings(**shared, validate_every=settings.steps)
     changes = [_validating_last(change) for change in changes_of(config, name)]
     count = samples_used(training, changes)
-    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
+    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name, settings.with_strokes)
     kinds: list[Kind] = ["raw" for _ in range(channels)]
     change = augmentation(kinds, spec, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
     seed = integer_seed(config.seed, f"{name} noise")
     objective = FromPseudoLabels(network, settings, variant or "plain", seed)
     steer = partial(job.steer, ".")
+    normalised = spec.normalised_by(moments.mean, moments.deviation)
     result = train(
         network,
         samples,
@@ -123,6 +130,9 @@ def train_segmentor(
         change,
         changes,
         steer,
+        seed,
+        Keeper(job.folder, settings, partial(save_as, normalised)),
+        open_previews(settings, normalised),
     )
     record = {
         "features": target.spec.to_dict(),
@@ -132,8 +142,7 @@ def train_segmentor(
         "training": result,
         "versions": versions(),
     }
-    trained = spec.with_record(record).normalised_by(moments.mean, moments.deviation)
-    save_model(job.folder, network, trained)
+    save_model(job.folder, network, normalised.with_record(record))
     predict_all(job, *load_model(job.folder), config, target, choose_device(settings.device))
 
 
@@ -149,7 +158,7 @@ def _taught_by(target: Target) -> dict[str, Any]:
 
 
 def predict_all(
-    job: Job, network: UNet, spec: ModelSpec, config: AdaptConfig, target: Target, device: torch.device
+    job: Job, network: nn.Module, spec: ModelSpec, config: AdaptConfig, target: Target, device: torch.device
 ) -> None:
     """The network's maps of all images."""
     for image in safely(target.images, f"{job.folder.name} maps", job):
@@ -168,11 +177,11 @@ def _check_start(folder: Path, spec: ModelSpec) -> None:
         raise InputError(f"{folder} is an enhancer, which takes maps; give a segmentor or source net")
 
     def sizes(one: ModelSpec) -> tuple[object, ...]:
-        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels
+        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels, one.layers
 
     if sizes(other) != sizes(spec):
         raise InputError(
             f"{folder} has features {other.features}, {len(other.strides)} poolings, stem {other.stem}, "
-            f"{len(other.outputs)} outputs and {other.in_channels} channels, other than segmentor.network "
-            "and the raw; set the same there"
+            f"{len(other.outputs)} outputs and {other.in_channels} channels, as a {other.layers.in_words}, "
+            "other than segmentor.network and the raw; set the same there"
         )
