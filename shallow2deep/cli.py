@@ -137,6 +137,26 @@ def enhancer_train(
 
 
 @app.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="settings in YAML; `s2d init --for train` writes a first one")
+    ],
+    run: Run,
+    set_: Set = None,
+) -> None:
+    """Train one network on labelled raw images, as a segmentor of such images."""
+    from shallow2deep.settings import TrainConfig, levels_of, resolved
+
+    settings = resolved(TrainConfig, levels_of("train", config, set_ or ()))
+    require_named(*settings.sources, *settings.validation_sources)
+    from shallow2deep.commands.train import train as run_train
+
+    network = run_train(settings, run)
+    typer.echo(f"network: {network}")
+    typer.echo(f"curves:  tensorboard --logdir {run}")
+
+
+@app.command()
 @with_flags_of_adapt
 def adapt(
     run: Run,
@@ -209,7 +229,9 @@ def compare(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="run of adapt, or a folder with a segmentor or source net")],
+    model: Annotated[
+        Path, typer.Argument(help="run of adapt or train, or a folder with a segmentor or source net")
+    ],
     raw: Annotated[list[str], typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")],
     out: Annotated[Path, typer.Option(help="folder, or one file ending in .h5, .zarr or .tif")],
     step: Annotated[
@@ -431,7 +453,7 @@ def score_rows(scores: dict[str, dict[str, float]]) -> list[list[str]]:
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="run of enhancer-train or adapt")],
+    run: Annotated[Path, typer.Argument(help="run of enhancer-train, adapt or train")],
     out: Annotated[Path | None, typer.Option(help="file to write: .zip (or a folder), or .czann")] = None,
     format_: Annotated[str, typer.Option("--format", help="bioimageio, or czann for ZEN")] = "bioimageio",
     ilp: Annotated[
@@ -590,6 +612,7 @@ start_app = typer.Typer(
 app.add_typer(start_app, name="start")
 start_app.command("enhancer-train", cls=_Detached)(enhancer_train)
 start_app.command("adapt", cls=_Detached)(adapt)
+start_app.command("train", cls=_Detached)(train)
 
 
 def print_started(started: "Started") -> None:
@@ -704,7 +727,7 @@ def clean(
 
 config_app = typer.Typer(no_args_is_help=True, help="Say what is set, and what can be.")
 app.add_typer(config_app, name="config")
-Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt or enhancer-train")]
+Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt, enhancer-train or train")]
 
 
 @config_app.command("show")
@@ -737,9 +760,11 @@ def config_schema(command: Configured) -> None:
 
 @app.command()
 def init(
-    path: Annotated[Path | None, typer.Argument(help="file to write; enhancer.yaml or adapt.yaml")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="file to write; enhancer.yaml, adapt.yaml or train.yaml")
+    ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train or adapt")
+        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train, adapt or train")
     ] = "enhancer-train",
 ) -> None:
     """Write a commented file of settings for your own data."""

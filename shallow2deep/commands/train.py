@@ -1,0 +1,47 @@
+"""`s2d train`: one network for raw, trained on dense labels."""
+
+from functools import partial
+from pathlib import Path
+
+from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
+from shallow2deep.io.known import Known
+from shallow2deep.networks.devices import require_devices
+from shallow2deep.runs.engine import Stage
+from shallow2deep.runs.folder import execute, known_of
+from shallow2deep.settings import TrainConfig, anchored
+from shallow2deep.stages.labelled_net import labelled_net_stage
+
+
+def train_stages(config: TrainConfig, known: Known) -> list[Stage]:
+    """The one stage, with all data opened and checked.
+
+    Raises:
+        InputError: data or settings that cannot be used.
+    """
+    return _stages(*open_labelled(config, known))
+
+
+def _stages(config: TrainConfig, images: LabelledImages) -> list[Stage]:
+    return [labelled_net_stage(config, images)]
+
+
+def train(config: TrainConfig, run: str | Path) -> Path:
+    """Trains a network on labelled raw images; goes on where an earlier call stopped.
+
+    Args:
+        config: the settings.
+        run: folder for everything that is made.
+
+    Returns:
+        The folder of the network, which `predict` takes.
+
+    Raises:
+        InputError: data or settings that cannot be used, before any work.
+        RunBusyError: another process works on `run`.
+        Interrupted: it was stopped; the same call goes on.
+    """
+    run, known = Path(run), known_of(Path(run))
+    require_devices([config.labelled_net.device])
+    config, images = open_labelled(anchored(config), known)
+    execute(run, "train", config, partial(_stages, images=images), known)
+    return run / LABELLED_NET
