@@ -63,15 +63,10 @@ def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
     )
 
 
-def untrained(spec: ModelSpec, seed: int) -> torch.nn.Module:
-    """The network as its training begins."""
-    return built(spec, seed, LABELLED_NET)
-
-
 def train_on_images(spec: ModelSpec, config: TrainConfig, images: LabelledImages, job: Job) -> None:
     """Trains the network of `spec`, and saves it."""
     settings, changes = config.labelled_net, changes_of(config, LABELLED_NET)
-    network = untrained(spec, config.seed)
+    network = built(spec, config.seed, LABELLED_NET)
     patch, moments = settings.patch, images.moments
     samples = LabelledSamples(
         images.training, moments, spec.outputs, patch, samples_used(settings, changes), config.seed
