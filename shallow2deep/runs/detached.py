@@ -1,9 +1,10 @@
 """Runs in processes of their own, which go on when the terminal or the program that started them is gone."""
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,20 @@ class Started:
     console: Path
 
 
-def start(command: str, arguments: Sequence[str], run: Path) -> Started:
+def start(
+    command: str,
+    arguments: Sequence[str],
+    run: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Started:
     """Starts a command of ours for a run, and returns when it has looked at settings and data and begins.
 
     Args:
         command: adapt or enhancer-train.
         arguments: as on the command line, with `--run`.
+        environment: variables beside those of this process.
+        folder: in which it works, if not in this process's.
 
     Raises:
         InputError, RunBusyError: the folder cannot be used.
@@ -52,6 +61,8 @@ def start(command: str, arguments: Sequence[str], run: Path) -> Started:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
+            cwd=folder,
         )
     try:
         began = _has_begun(process, run)

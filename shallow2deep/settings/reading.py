@@ -1,7 +1,7 @@
 """Settings from YAML files and command lines, and back into YAML."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ _NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "il
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
     if isinstance(values, dict):
-        by_class = key == "enhancer" and not EnhancerSettings.model_fields.keys() & values.keys()
+        by_class = _is_by_class(key, values)
         return {k: absolute_names(v, folder, key if by_class else str(k)) for k, v in values.items()}
     if isinstance(values, list | tuple):
         return [absolute_names(v, folder, key) for v in values]
@@ -106,6 +106,27 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
         by_name = key == "enhancer" and "/" not in values and not os.path.exists(path)  # noqa: PTH110 - of any name
         return values if by_name else str(path)
     return values
+
+
+def names_of_data(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every name of data in settings, behind the key that it is under, as `absolute_names` finds them.
+
+    >>> list(names_of_data({"seed": 3, "target": {"raw": ["a.png"]}, "enhancer": "nuclei-2d"}))
+    [('raw', 'a.png'), ('enhancer', 'nuclei-2d')]
+    """
+    if isinstance(values, dict):
+        for k, inner in values.items():
+            yield from names_of_data(inner, key if _is_by_class(key, values) else str(k))
+    elif isinstance(values, list | tuple):
+        for inner in values:
+            yield from names_of_data(inner, key)
+    elif key in _NAMES_OF_DATA and isinstance(values, str):
+        yield key, values
+
+
+def _is_by_class(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a mapping names an enhancer for each class, and is not the settings of one."""
+    return key == "enhancer" and not EnhancerSettings.model_fields.keys() & values.keys()
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""The folders that a server uses: what clients name lies in them, or is refused."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shallow2deep.errors import InputError, MissingDataError, one_line
+from shallow2deep.io.formats import split_name
+from shallow2deep.io.ilp import open_project
+from shallow2deep.io.volumes import members
+from shallow2deep.settings import absolute_names, names_of_data
+
+DATA, JOBS, MODELS = "data", "jobs", "models"
+_OF_IMAGES = ("raw", "labels", "strokes", "probabilities")  # the others name one file or folder each
+_SEPARATORS = re.compile(r"[/\\:]")
+
+
+class Places:
+    """A server's data root, and further folders that clients may read.
+
+    Args:
+        root: with `data/` (what clients upload), `models/` (packages) and `jobs/`; names that clients give
+            are relative to it.
+        readable: further folders.
+    """
+
+    def __init__(self, root: Path, readable: Iterable[Path] = ()):
+        self.root = root.resolve()
+        self.readable = (self.root, *(folder.resolve() for folder in readable))
+        for name in (DATA, JOBS, MODELS):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def readable_path(self, name: str) -> Path:
+        """Where a file or folder is that a client names, relative to the root or absolute.
+
+        Raises:
+            InputError: outside of the folders; MissingDataError: not there.
+        """
+        path = self._inside(name, self.root / name, self.readable)
+        if not path.exists():
+            raise MissingDataError(f"{one_line(name)}: there is no such file; check the path")
+        return path
+
+    def new_path(self, name: str, folder: str) -> Path:
+        """Where a client's new file goes, below a folder of the root.
+
+        Raises:
+            InputError: a name that leads elsewhere, or of hidden files.
+        """
+        parts = _SEPARATORS.split(name)
+        if not all(parts) or any(part.startswith(".") or not part.isprintable() for part in parts):
+            raise InputError(
+                f"{one_line(name)!r}: this cannot be the name of a file here; give one such as name.png or "
+                "folder/name.png"
+            )
+        place = self.root / folder
+        return self._inside(name, place.joinpath(*parts), [place])
+
+    def anchored(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with absolute names of data, all of which are there and within the folders.
+
+        Raises:
+            InputError: a name that leads out of them; MissingDataError: nothing of that name.
+        """
+        values: dict[str, Any] = absolute_names(dict(settings), self.root)
+        for key, name in names_of_data(values):
+            if key != "enhancer" or _SEPARATORS.search(name):  # else it may be the mere name of a model
+                self._require(key, name)
+        return values
+
+    def _require(self, key: str, name: str) -> None:
+        pattern = self._inside(name, split_name(name)[0], self.readable)
+        for member in members(name) if key in _OF_IMAGES else [name]:
+            path = self._inside(name, split_name(member)[0], self.readable)
+            if not path.exists():
+                raise MissingDataError(f"{member}: there is no such file; check the path")
+        if key == "ilp":
+            lanes = [split_name(lane.raw)[0] for lane in open_project(pattern).lanes if lane.raw]
+            for path in filter(Path.exists, lanes):
+                self._inside(f"{path}, which {name} names", path, self.readable)
+
+    def _inside(self, name: str, path: Path, folders: Sequence[Path]) -> Path:
+        resolved = Path()
+        try:
+            inside = "\0" not in name and ".." not in _SEPARATORS.split(str(path)) and path.is_absolute()
+            resolved = path.resolve() if inside else resolved
+        except (OSError, RuntimeError):  # a name too long, or links in a circle
+            inside = False
+        if not inside or not any(resolved.is_relative_to(folder) for folder in folders):
+            listed = ", ".join(map(str, folders))
+            raise InputError(
+                f"{one_line(name)}: not in a folder that this server uses ({listed}); upload it, or give a "
+                "name within"
+            )
+        return resolved
