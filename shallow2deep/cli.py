@@ -786,6 +786,25 @@ def demo(
     print_rows([[f"{name}:", str(path)] for name, path in result.places.items()])
 
 
+@app.command("tiktorch-server")
+def tiktorch_server(
+    data_root: Annotated[Path, typer.Option(help="folder for all that clients may read and write")],
+    addr: Annotated[str, typer.Option(help="to listen on; other computers need a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
+    connection_file: Annotated[
+        Path | None, typer.Option(help="gets address and port as JSON, before the server starts")
+    ] = None,
+    kill_timeout: Annotated[
+        float | None, typer.Option(min=0, help="seconds without a ping after which the server ends")
+    ] = None,
+    allow: Annotated[list[Path] | None, typer.Option(help="a further folder that clients may read")] = None,
+) -> None:
+    """Serve clients of tiktorch by gRPC: trainings, and predictions. The token, if any, is S2D_TOKEN's."""
+    from shallow2deep.service.tiktorch.running import serve
+
+    serve(data_root, addr, port, connection_file, kill_timeout, allow or ())
+
+
 class _Handler(logging.Handler):
     """Log lines on stderr, above a progress bar if there is one."""
 

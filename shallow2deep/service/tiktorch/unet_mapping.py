@@ -53,9 +53,11 @@ def settings_of(config: UNetConfig, root: Path) -> dict[str, Any]:
             f"model.out_channels is {config.model.out_channels}, but the label transforms make "
             f"{len(outputs)}; give that"
         )
-    ignored = {one.ignore_index for one in (config.loss, *config.loaders.train.transformer.label)} - {None}
+    labels = config.loaders.train.transformer.label
+    ignored = {one.ignore_index for one in labels} | {config.loss.ignore_index}
+    ignored -= {None}
     if len(ignored) > 1:
-        raise SettingsError(f"ignore_index is {sorted(ignored)} in several places; give one value")
+        raise SettingsError(f"ignore_index is {ignored} in several places; give one value")
     parts = {
         name: _source(part, config, root)
         | {"label_values": values, "ignore_label": next(iter(ignored), None)}
@@ -138,18 +140,18 @@ def _steps(config: UNetConfig, source: Mapping[str, Any], ndim: int) -> int:
 def _network(config: UNetConfig, ndim: int) -> dict[str, Any]:
     model = config.model
     kind = _KINDS[model.name[:-2]]
-    widths = model.f_maps
-    levels = model.num_levels or (4 if kind == "unet" else 5)
-    if isinstance(widths, tuple):
+    first, levels = model.f_maps, model.num_levels or (4 if kind == "unet" else 5)
+    if isinstance(model.f_maps, tuple):
+        widths = model.f_maps
         if any(b != 2 * a for a, b in pairwise(widths)) or len(widths) < 2:
             raise SettingsError(
                 f"model.f_maps is {list(widths)}; give widths that double from level to level"
             )
-        widths, levels = widths[0], len(widths)
+        first, levels = widths[0], len(widths)
     norm, activation, dropping = _layers(model.layer_order)
     return {
         "kind": kind,
-        "features": widths,
+        "features": first,
         "strides": [[2] * ndim] * (levels - 1),
         "stem": 1,
         "norm": norm,

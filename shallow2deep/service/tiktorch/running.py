@@ -1,0 +1,50 @@
+"""The gRPC server as a program of its own, started as tiktorch's is."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from shallow2deep.errors import InputError
+from shallow2deep.io.atomic import one_writer, write_text
+from shallow2deep.service.places import Places
+
+TOKEN = "S2D_TOKEN"  # environment variable
+
+
+def serve(
+    root: Path,
+    address: str,
+    port: int,
+    connection_file: Path | None,
+    patience_s: float | None,
+    readable: Sequence[Path] = (),
+) -> None:
+    """Serves until a client ends it, no ping comes, or it is stopped by a signal.
+
+    Prints the number of the process first, as tiktorch does.
+
+    Args:
+        root: see `Places`.
+        connection_file: gets `{"addr": …, "port": …}`.
+        readable: further folders that clients may read.
+
+    Raises:
+        InputError: grpcio is missing, or an address that cannot be used; RunBusyError: another server uses
+            the root.
+    """
+    try:
+        from shallow2deep.service.tiktorch.server import TiktorchServer
+    except ImportError as error:
+        raise InputError(f"serving needs grpcio ({error}); pip install 'shallow2deep[serve]'") from None
+    with one_writer(root, "server"):
+        token = os.environ.get(TOKEN) or None
+        server = TiktorchServer(Places(root, readable), address, port, token, patience_s)
+        print(os.getpid(), flush=True)  # noqa: T201 - what starts it reads this
+        if connection_file:
+            write_text(connection_file, json.dumps({"addr": address, "port": server.port}))
+        server.start()
+        try:
+            server.wait()
+        finally:
+            server.stop()
