@@ -19,7 +19,7 @@ import torch
 import zarr
 from common import machine, median_ratio, run_and_data, seconds
 
-from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
 from shallow2deep.settings import EnhancerSettings
@@ -100,7 +100,7 @@ def step(precision: str) -> Callable[[], None]:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(inputs)
         optimizer.zero_grad()
-        LOSSES[settings.loss](logits.float(), targets).backward()
+        loss_of(settings)(logits.float(), targets).backward()
         optimizer.step()
 
     work()

@@ -1,4 +1,4 @@
-"""A client of tiktorch's services, whose messages are written down here anew: nothing of it is the server's."""
+"""A client of tiktorch's services with messages of its own: nothing of it is the server's."""
 
 from collections.abc import Iterator
 from typing import Any

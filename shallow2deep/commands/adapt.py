@@ -17,6 +17,7 @@ from shallow2deep.inputs.target import Target, fitted_segmentor, open_target, wi
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import load_spec
+from shallow2deep.networks.own import trust_files
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import AdaptConfig, Variant, anchored
@@ -118,7 +119,7 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     Args:
         config: the settings.
         run: folder for everything that is made.
-        trust: whether Python code in the enhancer's package may be run, if it needs that.
+        trust: whether Python code of the enhancer may be run, if it needs that.
 
     Returns:
         The folder of the recommended maps, one file per raw image.
@@ -128,7 +129,9 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, config = Path(run), fitted_segmentor(with_project(anchored(config)))
+    config = anchored(config)
+    trust_files(config.target_network.network)
+    run, config = Path(run), fitted_segmentor(with_project(config))
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
     known = known_of(run)
     target = opened(config, run, known, trust)

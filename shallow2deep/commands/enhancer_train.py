@@ -9,6 +9,7 @@ from shallow2deep.inputs.shapes import way_in_words
 from shallow2deep.inputs.source import Source, fitted, open_sources
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
+from shallow2deep.networks.own import trust_files
 from shallow2deep.runs.engine import Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import EnhancerTrainConfig, anchored
@@ -53,7 +54,9 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, config = Path(run), anchored(fitted(config))
+    config = anchored(config)
+    trust_files(*config.networks)
+    run, config = Path(run), fitted(config)
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
     known = known_of(run)
     source = open_sources(config, known)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from torch import nn
 
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
@@ -31,7 +32,6 @@ from shallow2deep.inputs.target import open_target
 from shallow2deep.io.atomic import read_json
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import (
     AdaptConfig,
@@ -60,12 +60,12 @@ class _Model:
         measured: what its own run found out about how good it is, or nothing.
     """
 
-    network: UNet
+    network: nn.Module
     spec: ModelSpec
     settings: PackageSettings
     classes: tuple[str, ...]
     sample: np.ndarray
-    companion: tuple[UNet, ModelSpec] | None = None
+    companion: tuple[nn.Module, ModelSpec] | None = None
     raw_type: np.dtype | None = None
     measured: str = ""
 
@@ -111,9 +111,9 @@ def export(
         raise InputError(f'format "{format}" was asked for; there are {BIOIMAGEIO}, {CZANN} and {ILP}')
     command = command_of(run)
     if command == "enhancer-train":
-        model = _of_source(run, overrides)
+        model = _of_source(run, overrides, trust)
     elif command == "train":
-        model = _of_labelled(run, overrides)
+        model = _of_labelled(run, overrides, trust)
     else:
         model = _of_target(run, step, overrides, trust)
     if format == CZANN:
@@ -139,7 +139,7 @@ def _write_package(
 
 
 def export_labelled(
-    network: UNet, spec: ModelSpec, config: TrainConfig, images: LabelledImages, out: Path
+    network: nn.Module, spec: ModelSpec, config: TrainConfig, images: LabelledImages, out: Path
 ) -> Path:
     """Writes a network of `train` as it is, finished or not, as a bioimage.io package.
 
@@ -165,10 +165,10 @@ def _export_project(run: Path, out: Path) -> Path:
     return export_forest(Forest.load(path), config.target.ilp, out)
 
 
-def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
+def _of_source(run: Path, overrides: Sequence[str], trust: bool) -> _Model:
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     config = validated(EnhancerTrainConfig, values, str(run / "settings.yaml"))
-    require_current(run, [ENHANCER], known_of(run))
+    require_current(run, [ENHANCER], known_of(run), trust)
     network, spec = load_model(run / ENHANCER)
     pool: Any = zarr.open_group(run / "probabilities" / "pool.zarr", mode="r")
     kept = pool["validation"]["maps"]
@@ -180,15 +180,15 @@ def _of_source(run: Path, overrides: Sequence[str]) -> _Model:
     return _Model(network, spec, config.package, config.classes, _cut(sample), companion, measured=measured)
 
 
-def _of_labelled(run: Path, overrides: Sequence[str]) -> _Model:
+def _of_labelled(run: Path, overrides: Sequence[str], trust: bool) -> _Model:
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     config = validated(TrainConfig, values, str(run / "settings.yaml"))
-    require_current(run, [LABELLED_NET], known_of(run))
+    require_current(run, [LABELLED_NET], known_of(run), trust)
     config, images = open_labelled(config, known_of(run))
     return _labelled(*load_model(run / LABELLED_NET), config, images)
 
 
-def _labelled(network: UNet, spec: ModelSpec, config: TrainConfig, images: LabelledImages) -> _Model:
+def _labelled(network: nn.Module, spec: ModelSpec, config: TrainConfig, images: LabelledImages) -> _Model:
     image = images.validation[0].raw
     score = spec.record.get("training", {}).get("best_score", -1)
     measured = f"On held-out labelled images: Dice {score:.3f}." if score > 0 else ""
@@ -306,9 +306,14 @@ def _card(title: str, model: _Model) -> str:
         f"- takes: {takes}",
         f"- gives: {', '.join(output.title for output in spec.outputs)}, probabilities in 0..1",
         f"- pixel size of the training data, nm: {_or_unknown(spec.voxel_size)}",
-        f"- network: U-Net in {spec.ndim}D, {spec.features} features, {len(spec.strides)} poolings, stem of "
-        f"stride {spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
+        f"- network: {spec.layers.in_words} in {spec.ndim}D, {spec.features} features, {len(spec.strides)} "
+        f"poolings, stem of stride {spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
     ]
+    if not spec.layers.is_local:
+        lines.append(
+            "- results depend on the size of the tiles: its layers see statistics of the whole tile, so "
+            "other programs and other tiles give somewhat other maps"
+        )
     if model.companion is not None:
         lines.append(
             "- companion: such a network with raw as a second channel, which shallow2deep applies, too, and "

@@ -10,7 +10,9 @@ from shallow2deep.inputs.models import find_enhancer, is_package
 from shallow2deep.inputs.shapes import NETWORK_VOXELS, typical_patch
 from shallow2deep.inputs.source import enhancer_of, fitted
 from shallow2deep.networks.model import ModelSpec, load_spec
+from shallow2deep.networks.own import trust_files
 from shallow2deep.networks.sizes import NetworkSizes
+from shallow2deep.networks.unet import kernels_of
 from shallow2deep.settings import EnhancerTrainConfig, OptimisationSettings, read_yaml, validated
 
 _TYPICAL = {2: 256**2, 3: NETWORK_VOXELS}  # pixels of a training patch
@@ -47,11 +49,12 @@ def describe_network(
     trained = f"{_size(sizes.training_bytes(patch, batch))}, {batch} patches of {_by(patch)}"
     read = [n + 2 * halo for n, halo in zip(sizes.valid_sizes(block), sizes.halo, strict=True)]
     return [
-        ["network:", f"U-Net in {spec.ndim}D, {sizes.parameters:,} weights, poolings {_poolings(spec)}"],
+        ["network:", f"{spec.layers.in_words} in {spec.ndim}D, {sizes.parameters:,} weights, {_made(spec)}"],
+        *_levels(spec, sizes, patch),
         ["inputs:", f"multiples of {_by(sizes.step)} pixels"],
         ["receptive field:", f"{_by(sizes.receptive_field)} pixels{_in_nm(sizes.receptive_field, spec)}"],
         ["borders:", f"without surroundings, the outer {_by(sizes.border)} pixels depend on the padding"],
-        ["blocks:", f"{_by(block)} pixels at a time are read as {_by(read)}, so that they do not"],
+        ["blocks:", f"{_by(block)} pixels at a time are read as {_by(read)}, {_joined(spec)}"],
         ["memory, training:", f"about {trained}"],
         ["memory, applied:", f"about {_size(sizes.prediction_bytes(block))} for a block"],
     ]
@@ -60,7 +63,9 @@ def describe_network(
 def _opened(name: Path) -> tuple[ModelSpec, tuple[int, ...], int]:
     """A network's description, and the usual patch and batch of its training."""
     if name.suffix.lower() in _YAML:
-        config = fitted(validated(EnhancerTrainConfig, read_yaml(name), str(name)))
+        config = validated(EnhancerTrainConfig, read_yaml(name), str(name))
+        trust_files(*config.networks)
+        config = fitted(config)
         return enhancer_of(config), config.enhancer.patch, config.enhancer.batch
     place = name if (name / "model.json").is_file() else find_enhancer(name)
     if is_package(place):
@@ -79,6 +84,37 @@ def _opened(name: Path) -> tuple[ModelSpec, tuple[int, ...], int]:
 
 def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
+
+
+def _made(spec: ModelSpec) -> str:
+    """The poolings, and of what else it is made other than by default."""
+    layers = spec.layers.arguments
+    said = [
+        f"{name} {layers[name]}" for name in ("norm", "activation", "dropout", "squeeze") if name in layers
+    ]
+    return ", ".join([f"poolings {_poolings(spec)}", *said])
+
+
+def _levels(spec: ModelSpec, sizes: NetworkSizes, patch: Sequence[int]) -> list[list[str]]:
+    if spec.layers.own:
+        return []
+    kernels = kernels_of(spec.strides, spec.ndim)
+    return [
+        [
+            f"  level {level}:",
+            f"{channels} channels, convolutions {'x'.join(map(str, kernel))}, {_by(pixels)} pixels of a "
+            f"patch, {weights:,} weights",
+        ]
+        for level, (kernel, (channels, pixels, weights)) in enumerate(
+            zip(kernels, sizes.levels(patch), strict=True), 1
+        )
+    ]
+
+
+def _joined(spec: ModelSpec) -> str:
+    if spec.layers.is_local:
+        return "so that they do not"
+    return "but results depend on the block: its layers see statistics of all of it"
 
 
 def _poolings(spec: ModelSpec) -> str:

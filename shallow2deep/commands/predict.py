@@ -30,7 +30,7 @@ from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import ENDINGS, write_probabilities
 from shallow2deep.networks.devices import choose_device
-from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.settings import AdaptConfig, PredictData, RawData, read_yaml, validated
@@ -131,9 +131,10 @@ def _predictor_of(
     """How images are predicted, and the channels of raw that were learned on."""
     device = choose_device(device_name)
     if command_of(model) == "train":
-        require_current(model, [LABELLED_NET], known_of(model))
+        require_current(model, [LABELLED_NET], known_of(model), trust)
         model = model / LABELLED_NET
     if (model / "model.json").is_file():
+        load_spec(model).layers.allow(trust)
         network, spec = load_model(model)
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")

@@ -10,6 +10,8 @@ from shallow2deep.commands.train import train_stages
 from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.ilastik import with_project
 from shallow2deep.io.known import Known
+from shallow2deep.networks.model import load_spec
+from shallow2deep.networks.own import trust_files
 from shallow2deep.runs.changes import made, with_made
 from shallow2deep.runs.engine import Stage, State, chain_fault, stale_stage, state_of
 from shallow2deep.runs.events import Event
@@ -55,7 +57,7 @@ def status(run: str | Path, trust: bool = False) -> RunStatus:
     """Compares a run's folder with its settings and data as they are now.
 
     Args:
-        trust: whether Python code in the enhancer's package may be run, if it needs that.
+        trust: whether Python code of the enhancer, or of networks of one's own, may be run.
 
     Raises:
         InputError: no run there, or data that can no longer be used.
@@ -81,10 +83,18 @@ def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     if command == "adapt":
         config = with_made(with_project(validated(AdaptConfig, read_yaml(path), str(path))), run)
+        if trust:
+            trust_files(config.target_network.network)
         return target_stages(config, opened(config, run, known, trust), run, known)
     if command == "train":
-        return train_stages(with_made(validated(TrainConfig, read_yaml(path), str(path)), run), known)
-    return source_stages(with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run), known)
+        labelled = with_made(validated(TrainConfig, read_yaml(path), str(path)), run)
+        if trust:
+            trust_files(labelled.labelled_net.network)
+        return train_stages(labelled, known)
+    source = with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
+    if trust:
+        trust_files(*source.networks)
+    return source_stages(source, known)
 
 
 def require_current(run: Path, names: Sequence[str], known: Known, trust: bool = False) -> None:
@@ -95,6 +105,9 @@ def require_current(run: Path, names: Sequence[str], known: Known, trust: bool =
     Raises:
         InputError: naming the first one that is not, and why.
     """
+    for name in names:
+        if (run / name / "model.json").is_file():
+            load_spec(run / name).layers.allow(trust)
     try:
         fault = stale_stage(run, stages_of(run, known, trust), names, known)
     except MissingDataError:

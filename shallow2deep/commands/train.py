@@ -3,11 +3,13 @@
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
+from shallow2deep.networks.own import trust_files
 from shallow2deep.runs.engine import MANIFEST, Stage
 from shallow2deep.runs.folder import execute, known_of
 from shallow2deep.settings import TrainConfig, anchored
@@ -44,14 +46,16 @@ def train(config: TrainConfig, run: str | Path) -> Path:
         RunBusyError: another process works on `run`.
         Interrupted: it was stopped; the same call goes on.
     """
-    run, known = Path(run), known_of(Path(run))
+    config, run = anchored(config), Path(run)
+    trust_files(config.labelled_net.network)
+    known = known_of(run)
     require_devices([config.labelled_net.device])
-    config, images = open_labelled(anchored(config), known)
+    config, images = open_labelled(config, known)
     execute(run, "train", config, partial(_stages, images=images), known)
     return run / LABELLED_NET
 
 
-def network_now(run: Path, config: TrainConfig, images: LabelledImages) -> tuple[UNet, ModelSpec]:
+def network_now(run: Path, config: TrainConfig, images: LabelledImages) -> tuple[nn.Module, ModelSpec]:
     """The network of a training that does not go on meanwhile, in evaluation mode.
 
     If it is finished, with the weights of the best score; else with those of the last checkpoint, or those

@@ -10,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 import safetensors.torch
 import yaml
+from torch import nn
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.archive import RDF_NAMES
@@ -20,19 +21,18 @@ from shallow2deep.exports.weights import FORMATS, architecture, packaged, test_i
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
 from shallow2deep.networks.model import WITH_RAW, ModelSpec
-from shallow2deep.networks.unet import UNet
 
 
 def write_package(
     path: str | Path,
-    network: UNet,
+    network: nn.Module,
     spec: ModelSpec,
     info: PackageInfo,
     sample: np.ndarray,
     cover: bytes | np.ndarray,
     formats: Sequence[str] = ("pytorch_state_dict", "torchscript"),
     check: Callable[[Path], None] | None = None,
-    companion: tuple[UNet, ModelSpec] | None = None,
+    companion: tuple[nn.Module, ModelSpec] | None = None,
 ) -> Path:
     """Writes a package, after the networks in it gave for `sample` what `network` gives.
 
@@ -67,7 +67,7 @@ def write_package(
     files = {
         "README.md": documentation(info).encode(),
         "cover.png": _png(cover),
-        "architecture.py": architecture().encode(),
+        "architecture.py": architecture(spec).encode(),
         **weight_files(model, test_input(model, sample), formats),
     }
     rdf = plain(rdf_of(model, spec, info, files))

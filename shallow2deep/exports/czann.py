@@ -25,7 +25,7 @@ from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.io.atomic import atomic_path
 from shallow2deep.io.memory import require_memory
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.networks.unet import UNet
+from shallow2deep.networks.own import sizes_of
 
 _INSTALL = 'pip install "czmodel>=6.2,<7" "onnxruntime>=1.20"'
 _TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ _REFUSED = {
 
 def write_czann(
     path: Path,
-    network: UNet,
+    network: nn.Module,
     spec: ModelSpec,
     classes: Sequence[str],
     tile: int = 512,
@@ -126,7 +126,7 @@ def value_range_of(dtype: np.dtype | type) -> float:
 class _ForZen(nn.Module):
     """From ZEN's values to the classes' probabilities, channel first: czmodel puts the channels last."""
 
-    def __init__(self, network: UNet, spec: ModelSpec, value_range: float, size: tuple[int, ...]):
+    def __init__(self, network: nn.Module, spec: ModelSpec, value_range: float, size: tuple[int, ...]):
         super().__init__()
         assert spec.normalisation is not None
         self.network, self.size, self.value_range = network, size, value_range
@@ -135,7 +135,7 @@ class _ForZen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 `(batch, classes, *size)`, sums to 1, of `(batch, 1, *size)` in 0..1."""
-        if len(self.size) == len(self.network.halo):
+        if len(self.size) == len(sizes_of(self.network)[1]):
             return self._classes(x)
         # sizes are constants, so that only the batch stays free in the exported network
         depth, *plane = self.size
@@ -181,13 +181,14 @@ def _check(
         raise InputError(f"{path}: a depth of {depth} planes came; give at least 1, or None for 2D")
 
 
-def _overlaps(network: UNet, tile: tuple[int, ...], overlap: int | None) -> tuple[int, ...]:
+def _overlaps(network: nn.Module, tile: tuple[int, ...], overlap: int | None) -> tuple[int, ...]:
     """The overlap of tiles per axis, checked together with their size; none along z for a network in 2D."""
-    flat = (0,) * (len(tile) - len(network.halo))
-    axes = "zyx"[-len(network.halo) :]
+    steps, halos = sizes_of(network)
+    flat = (0,) * (len(tile) - len(halos))
+    axes = "zyx"[-len(halos) :]
     found = [
         _overlap(axis, n, step, 2 * halo if overlap is None else overlap)
-        for axis, n, step, halo in zip(axes, tile[len(flat) :], network.step, network.halo, strict=True)
+        for axis, n, step, halo in zip(axes, tile[len(flat) :], steps, halos, strict=True)
     ]
     return (*flat, *found)
 

@@ -23,15 +23,14 @@ from shallow2deep.exports.description import Description
 from shallow2deep.exports.torchscript import faults_of_archive, faults_of_network, is_survived
 from shallow2deep.io.memory import require_memory
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.networks.unet import UNet
 
 
-def our_network(path: Path, description: Description, spec: ModelSpec) -> UNet:
+def our_network(path: Path, description: Description, spec: ModelSpec) -> nn.Module:
     """The network that `spec` describes, with the tensors of the format pytorch_state_dict."""
     return _network_of(path, spec, lambda: state_dict(path, description))
 
 
-def companion_network(path: Path, data: bytes, spec: ModelSpec) -> UNet:
+def companion_network(path: Path, data: bytes, spec: ModelSpec) -> nn.Module:
     """The network that `spec` describes, with the tensors of a safetensors file's bytes."""
 
     def tensors() -> dict[str, Tensor]:
@@ -45,10 +44,9 @@ def companion_network(path: Path, data: bytes, spec: ModelSpec) -> UNet:
     return _network_of(path, spec, tensors)
 
 
-def _network_of(path: Path, spec: ModelSpec, read: Callable[[], dict[str, Tensor]]) -> UNet:
+def _network_of(path: Path, spec: ModelSpec, read: Callable[[], dict[str, Tensor]]) -> nn.Module:
     """The network that `spec` describes; tensors are read when there is room, and must be those of it."""
-    with torch.device("meta"):
-        network = spec.build()
+    network = spec.on_meta()
     expected = network.state_dict()
     require_memory(sum(t.numel() * t.element_size() for t in expected.values()), f"the network of {path}")
     tensors = read()

@@ -32,7 +32,6 @@ from shallow2deep.exports.packaged_networks import (
     torchscript_network,
 )
 from shallow2deep.networks.model import WITH_RAW, ModelSpec
-from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 
 _MAX_MARGIN = 2**12
@@ -90,7 +89,8 @@ def read_package(path: str | Path) -> Package:
 def load_package(path: str | Path, trust: bool = False) -> tuple[nn.Module, ModelSpec]:
     """A package's network, for `predict_with_network`: it gives logits and has `step` and `halo`.
 
-    A package that this program wrote gives the `UNet` that went in, without running code from the package.
+    A package that this program wrote gives the network that went in, without running code from the package
+    unless that is a network of a file of its own.
     Of another program's, enhancers are taken: their TorchScript, or with `trust` their Python.
 
     Args:
@@ -110,11 +110,12 @@ def load_package(path: str | Path, trust: bool = False) -> tuple[nn.Module, Mode
     package = _package(description, path)
     check_sums(path, description)
     if package.model is not None:
+        package.model.layers.allow(trust)
         return our_network(path, description, package.model), package.model
     return _foreign_network(path, description, trust), package.spec
 
 
-def load_packaged_companion(path: Path) -> tuple[UNet, ModelSpec] | None:
+def load_packaged_companion(path: Path) -> tuple[nn.Module, ModelSpec] | None:
     """The network for raw beside maps of an enhancer's package that this program wrote; None without one.
 
     Raises:

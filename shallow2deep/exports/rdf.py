@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG
 from shallow2deep.exports.tiling import FORMAT_VERSION, Tiling
-from shallow2deep.exports.weights import OPSET, PackagedUNet, arguments
+from shallow2deep.exports.weights import OPSET, arguments
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.settings import AuthorSettings, CitationSettings
 
@@ -92,7 +93,7 @@ def documentation(info: PackageInfo) -> str:
     return text if info.licence in LICENCES else f"{text}\n## Terms of use\n\n{info.licence}\n"
 
 
-def rdf_of(model: PackagedUNet, spec: ModelSpec, info: PackageInfo, files: Mapping[str, bytes]) -> dict:
+def rdf_of(model: nn.Module, spec: ModelSpec, info: PackageInfo, files: Mapping[str, bytes]) -> dict:
     """The content of rdf.yaml."""
 
     def file(name: str) -> dict[str, str]:
@@ -112,12 +113,12 @@ def rdf_of(model: PackagedUNet, spec: ModelSpec, info: PackageInfo, files: Mappi
         "documentation": "README.md",
         "covers": ["cover.png"],
         **_tensors(model, spec, file),
-        "weights": _weights(spec, files, file),
+        "weights": _weights(model, spec, files, file),
         "config": {"shallow2deep": {**info.record, "model": spec.to_dict()}},
     }
 
 
-def _tensors(model: PackagedUNet, spec: ModelSpec, file: Callable[[str], dict[str, str]]) -> dict[str, list]:
+def _tensors(model: nn.Module, spec: ModelSpec, file: Callable[[str], dict[str, str]]) -> dict[str, list]:
     """The parts "inputs" and "outputs"."""
     tiling = Tiling.of(model)
     base = "probability" if spec.kind == "enhancer" else "raw"
@@ -158,13 +159,13 @@ def _identifier(name: str) -> str:
 
 
 def _weights(
-    spec: ModelSpec, names: Iterable[str], file: Callable[[str], dict[str, str]]
+    model: nn.Module, spec: ModelSpec, names: Iterable[str], file: Callable[[str], dict[str, str]]
 ) -> dict[str, dict[str, Any]]:
     version = {"pytorch_version": torch.__version__.partition("+")[0]}
     converted = {"parent": "pytorch_state_dict"}
     architecture = {
         **file("architecture.py"),
-        "callable": PackagedUNet.__name__,
+        "callable": type(model).__name__,
         "kwargs": arguments(spec),
     }
     weights: dict[str, dict[str, Any]] = {

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shallow2deep.blocks import Window
 from shallow2deep.errors import InputError
 from shallow2deep.exports.description import TAG, Sizes, describe
 from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.predictor import ArraySink, ArraySource
-from shallow2deep.networks.unet import UNet
+from shallow2deep.networks.own import sizes_of
 from shallow2deep.outputs import Output
 
 _NEWEST = 9  # that ilastik 1.4.1 and 1.4.2 read
@@ -37,14 +37,15 @@ class Tiling:
     halo: tuple[int, ...]
 
     @classmethod
-    def of(cls, network: UNet) -> "Tiling":
+    def of(cls, network: nn.Module) -> "Tiling":
         """What a package states of `network`.
 
         ilastik takes the smallest tiles of 512 pixels or more, in 3D of 64. With a minimum of four halos it
         uses along each axis at least half of what it computes; tiles hardly larger than twice their halo
         would cost many times more.
         """
-        return cls(tuple(4 * halo for halo in network.halo), network.step, network.halo)
+        step, halo = sizes_of(network)
+        return cls(tuple(4 * n for n in halo), step, halo)
 
     @property
     def tile(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shallow2deep.errors import InputError, Shallow2DeepError
 from shallow2deep.exports.archive import read_file
@@ -17,13 +17,12 @@ from shallow2deep.exports.tiling import Tiling, predict_tiled
 from shallow2deep.exports.weights import INSTALL_ONNX
 from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.model import ModelSpec
-from shallow2deep.networks.unet import UNet
 
 _INSTALL_CHECK = 'pip install "bioimageio.core>=0.11,<0.12"'
 _TOLERANCE = 1e-4
 
 
-def compare_with(path: str | Path, network: UNet, spec: ModelSpec, image: np.ndarray) -> float:
+def compare_with(path: str | Path, network: nn.Module, spec: ModelSpec, image: np.ndarray) -> float:
     """The largest difference between a package's networks and the one it was made from.
 
     Each weight format is applied to the whole image, and in tiles as ilastik does. This runs the package's
@@ -85,22 +84,27 @@ def checked_sample(sample: np.ndarray, spec: ModelSpec) -> np.ndarray:
     return sample.astype(np.float32)
 
 
-def largest_difference(path: Path, network: UNet, spec: ModelSpec, image: np.ndarray) -> float:
-    """Over all weight formats, whole and tiled; not a number if a network gives that."""
-    expected = _expected(network, spec, image)
-    sizes = list(zip(image.shape[1:], network.halo, network.step, strict=True))
+def largest_difference(path: Path, network: nn.Module, spec: ModelSpec, image: np.ndarray) -> float:
+    """Over all weight formats, whole and tiled; not a number if a network gives that.
+
+    Of a network whose results depend on all of a tile only the whole is compared.
+    """
+    expected, tiling = _expected(network, spec, image), Tiling.of(network)
+    sizes = list(zip(image.shape[1:], tiling.halo, tiling.step, strict=True))
     padded = np.pad(image, [(0, 0), *((halo, halo + -n % step) for n, halo, step in sizes)], mode="reflect")
     inner = (slice(None), *(slice(halo, halo + n) for n, halo, _ in sizes))
     differences = []
-    for exported in _exported(path):
+    for exported in _exported(path, spec):
         with torch.inference_mode():
             whole = exported(torch.from_numpy(padded)[None])[0].numpy()[inner]
-        tiled = predict_tiled(exported, image, Tiling.of(network))
-        differences += [np.abs(whole - expected).max(), np.abs(tiled - expected).max()]
+        differences.append(np.abs(whole - expected).max())
+        if spec.layers.is_local:
+            tiled = predict_tiled(exported, image, tiling)
+            differences.append(np.abs(tiled - expected).max())
     return float(np.max(differences))
 
 
-def _expected(network: UNet, spec: ModelSpec, image: np.ndarray) -> np.ndarray:
+def _expected(network: nn.Module, spec: ModelSpec, image: np.ndarray) -> np.ndarray:
     """What the trained network gives, without any of what the package adds."""
     if spec.kind == "segmentor":
         assert spec.normalisation is not None
@@ -111,12 +115,12 @@ def _expected(network: UNet, spec: ModelSpec, image: np.ndarray) -> np.ndarray:
     return predict_with_network(copied, image)
 
 
-def _exported(path: Path) -> Iterator[Callable[[Tensor], Tensor]]:
+def _exported(path: Path, spec: ModelSpec) -> Iterator[Callable[[Tensor], Tensor]]:
     """The network of each weight format."""
     description = read_description(path)
     yield architecture_network(path, description)
     if "torchscript" in description.formats:
-        yield torchscript_network(path, description)
+        yield torchscript_network(path, description, trust=spec.layers.own is not None)
     if "onnx" in description.formats:
         yield _onnx_network(path, description)
 

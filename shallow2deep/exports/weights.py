@@ -5,14 +5,14 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.jit import _recursive, _state
 
 from shallow2deep.errors import InputError
@@ -20,6 +20,7 @@ from shallow2deep.exports.archive import repack
 from shallow2deep.exports.tiling import Tiling
 from shallow2deep.networks import unet
 from shallow2deep.networks.model import ModelSpec
+from shallow2deep.networks.own import sizes_of
 from shallow2deep.networks.unet import UNet
 
 FORMATS = ("pytorch_state_dict", "torchscript", "onnx")
@@ -42,8 +43,9 @@ class PackagedUNet(UNet):
         stem: Sequence[int],
         mean: float,
         deviation: float,
+        **layers: Any,
     ):
-        super().__init__(in_channels, out_channels, features, strides, stem)
+        super().__init__(in_channels, out_channels, features, strides, stem, **layers)
         self.mean, self.deviation = mean, deviation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,9 +53,21 @@ class PackagedUNet(UNet):
         return torch.sigmoid(super().forward((x - self.mean) / self.deviation))
 
 
-def packaged(network: UNet, spec: ModelSpec) -> PackagedUNet:
+_OWN = '''class PackagedNetwork({name}):
+    """{name} from a package's input to probabilities: it normalises by constants and ends in a sigmoid."""
+
+    def __init__(self, in_channels, out_channels, features, strides, mean, deviation, **arguments):
+        super().__init__(in_channels, out_channels, features, strides, **arguments)
+        self.mean, self.deviation = mean, deviation
+
+    def forward(self, x):
+        return torch.sigmoid(super().forward((x - self.mean) / self.deviation))
+'''
+
+
+def packaged(network: nn.Module, spec: ModelSpec) -> nn.Module:
     """A copy of the network on the CPU, as the package has it."""
-    model = PackagedUNet(**arguments(spec))
+    model = _packaged_class(spec)(**arguments(spec))
     try:
         model.load_state_dict(network.state_dict())
     except RuntimeError:
@@ -62,26 +76,37 @@ def packaged(network: UNet, spec: ModelSpec) -> PackagedUNet:
 
 
 def arguments(spec: ModelSpec) -> dict[str, Any]:
-    """Of `PackagedUNet`."""
+    """Of the packaged network."""
     constants = spec.normalisation if spec.kind == "segmentor" else None
     mean, deviation = constants or (0.0, 1.0)
+    own = spec.layers.own
     return {
         "in_channels": spec.in_channels,
         "out_channels": len(spec.outputs),
         "features": spec.features,
         "strides": [list(stride) for stride in spec.strides],
-        "stem": list(spec.stem),
+        **({} if own else {"stem": list(spec.stem)}),
         "mean": mean,
         "deviation": deviation,
+        **(own.arguments if own else spec.layers.arguments),
     }
 
 
-def architecture() -> str:
-    """A Python file with the packaged network, which needs nothing but torch."""
+def architecture(spec: ModelSpec) -> str:
+    """A Python file with the packaged network; it needs nothing but torch, or what one of its own needs."""
+    if own := spec.layers.own:
+        return f"{own.source.rstrip()}\n\n\nimport torch\n\n\n{_OWN.format(name=own.name)}"
     return f"{inspect.getsource(unet).rstrip()}\n\n\n{inspect.getsource(PackagedUNet)}"
 
 
-def test_input(model: PackagedUNet, sample: np.ndarray) -> Tensor:
+def _packaged_class(spec: ModelSpec) -> Callable[..., nn.Module]:
+    if spec.layers.own is None:
+        return PackagedUNet
+    made: Callable[..., nn.Module] = spec.layers.own.run(architecture(spec))["PackagedNetwork"]
+    return made
+
+
+def test_input(model: nn.Module, sample: np.ndarray) -> Tensor:
     """The part of the sample that varies most, `(1, C, *spatial)`, of the smallest valid size.
 
     A part where nothing is would give the same result everywhere, and test nothing.
@@ -98,7 +123,7 @@ def test_input(model: PackagedUNet, sample: np.ndarray) -> Tensor:
     return torch.from_numpy(np.pad(part, [(0, 0), *missing], mode="reflect"))[None]
 
 
-def weight_files(model: PackagedUNet, example: Tensor, formats: Sequence[str]) -> dict[str, bytes]:
+def weight_files(model: nn.Module, example: Tensor, formats: Sequence[str]) -> dict[str, bytes]:
     """The test tensors and the weights."""
     with torch.inference_mode():
         result = model(example)
@@ -108,7 +133,7 @@ def weight_files(model: PackagedUNet, example: Tensor, formats: Sequence[str]) -
         "weights.pt": _state_dict(model),
     }
     small = example
-    for axis, n in enumerate(model.step, 2):
+    for axis, n in enumerate(sizes_of(model)[0], 2):
         small = small.narrow(axis, 0, 4 * n)
     if "torchscript" in formats:
         files["torchscript.pt"] = _torchscript(model, small)
@@ -123,13 +148,13 @@ def _npy(tensor: Tensor) -> bytes:
     return out.getvalue()
 
 
-def _state_dict(model: PackagedUNet) -> bytes:
+def _state_dict(model: nn.Module) -> bytes:
     out = io.BytesIO()
     torch.save({name: tensor.clone() for name, tensor in model.state_dict().items()}, out)
     return out.getvalue()
 
 
-def _torchscript(model: PackagedUNet, example: Tensor) -> bytes:
+def _torchscript(model: nn.Module, example: Tensor) -> bytes:
     """Traced: the network computes nothing from sizes, so the trace holds for all of them."""
     out = io.BytesIO()
     with _new_names(), warnings.catch_warnings():
@@ -153,7 +178,7 @@ def _new_names() -> Iterator[None]:
         _state._python_cu, _recursive.concrete_type_store = kept
 
 
-def _onnx(model: PackagedUNet, example: Tensor) -> bytes:
+def _onnx(model: nn.Module, example: Tensor) -> bytes:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of packages that are not needed
     try:
         for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -161,7 +186,7 @@ def _onnx(model: PackagedUNet, example: Tensor) -> bytes:
     except ImportError as error:
         raise InputError(f"the format onnx needs further packages ({error}); {INSTALL_ONNX}") from None
     sizes = {0: torch.export.Dim("batch", min=1)}
-    sizes |= {axis: n * torch.export.Dim(f"n{axis}", min=2) for axis, n in enumerate(model.step, 2)}
+    sizes |= {axis: n * torch.export.Dim(f"n{axis}", min=2) for axis, n in enumerate(sizes_of(model)[0], 2)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about its own insides
         program = torch.onnx.export(

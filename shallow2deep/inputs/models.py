@@ -16,7 +16,6 @@ from shallow2deep.exports.archive import RDF_NAMES
 from shallow2deep.exports.packages import Package, load_package, load_packaged_companion, read_package
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model, load_spec
-from shallow2deep.networks.unet import UNet
 from shallow2deep.settings import AdaptConfig
 
 log = logging.getLogger(__name__)
@@ -125,6 +124,11 @@ class OpenedEnhancer:
         """It gives logits and has `step` and `halo`."""
         return load_enhancer(self.place, self.trust)[0]
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this program trained it."""
+        return not is_package(self.place) or read_package(self.place).model is not None
+
     @cached_property
     def companion(self) -> nn.Module | None:
         """The network of the same roles that sees raw beside the map, if there is one; see `network`."""
@@ -158,6 +162,7 @@ def open_enhancer(name: str | Path, trust: bool = False, known: Known | None = N
     known = known or Known()
     place = find_enhancer(name)
     spec = read_package(place).spec if is_package(place) else load_spec(place)
+    spec.layers.allow(trust)
     fingerprint = fingerprint_of(place, known)
     _check_kind(spec, name)
     opened = OpenedEnhancer(place, spec, trust, fingerprint)
@@ -231,12 +236,16 @@ def load_enhancer(name: str | Path, trust: bool = False) -> tuple[nn.Module, Mod
         InputError: not an enhancer, or damaged.
     """
     place = find_enhancer(name)
-    network, spec = load_package(place, trust) if is_package(place) else load_model(place)
+    if is_package(place):
+        network, spec = load_package(place, trust)
+    else:
+        load_spec(place).layers.allow(trust)
+        network, spec = load_model(place)
     _check_kind(spec, name)
     return network, spec
 
 
-def load_companion(place: Path) -> tuple[UNet, ModelSpec] | None:
+def load_companion(place: Path) -> tuple[nn.Module, ModelSpec] | None:
     """The network that an enhancer has for raw beside maps, and its description; None if it has none.
 
     Raises:

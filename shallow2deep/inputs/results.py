@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
@@ -22,7 +23,6 @@ from shallow2deep.inputs.shapes import planes_of
 from shallow2deep.io.disk_map import DiskMap, Map
 from shallow2deep.io.map_files import read_map, write_probabilities
 from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output, foreground, of_forest, picked
 from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
@@ -216,7 +216,7 @@ def untouched_classes(config: AdaptConfig, enhancers: Sequence[OpenedEnhancer]) 
 
 
 def network_predictor(
-    network: UNet,
+    network: nn.Module,
     spec: ModelSpec,
     device: torch.device,
     watch: Watch | None = None,

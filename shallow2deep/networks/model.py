@@ -13,12 +13,15 @@ from torch import nn
 
 from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.atomic import atomic_path, read_json, write_json
+from shallow2deep.networks.layers import Layers
+from shallow2deep.networks.own import sizes_of
 from shallow2deep.networks.strides import strides_for
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.settings import NetworkSettings
 
 FORMAT = 2
+_WITH_LAYERS = 3  # of networks that are no plain U-Nets, which older versions do not know
 _SAID = ("name", "enhancer", "data_licences")  # metadata of models
 WITH_RAW = "with_raw"  # an enhancer's companion: its folder in the enhancer's, its file in a package
 METADATA = "metadata.json"  # beside model.json: what is said of the model without deciding it
@@ -39,6 +42,7 @@ class ModelSpec:
         normalisation: of a segmentor: it takes (raw - first) / second.
         record: how it came to be: free JSON.
         metadata: what is said of it: a name and the terms of the training data, among others.
+        layers: of what it is made.
     """
 
     kind: str
@@ -51,6 +55,7 @@ class ModelSpec:
     normalisation: tuple[float, float] | None = None
     record: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    layers: Layers = field(default_factory=Layers)
 
     @classmethod
     def of(
@@ -74,7 +79,8 @@ class ModelSpec:
         """
         voxel = shape if shape is not None and ndim == 3 else (1.0,) * ndim
         strides = network.strides or strides_for(voxel, network.depth)
-        return cls(kind, outputs, network.features, strides, (network.stem,) * ndim, **more)
+        layers, stem = Layers.of(network), (1 if network.file else network.stem,) * ndim
+        return cls(kind, outputs, network.features, strides, stem, layers=layers, **more)
 
     @property
     def ndim(self) -> int:
@@ -84,6 +90,8 @@ class ModelSpec:
     @property
     def step(self) -> tuple[int, ...]:
         """Pixels per axis of which a patch must be a multiple."""
+        if self.layers.own:
+            return sizes_of(self.on_meta())[0]
         return tuple(n * math.prod(along) for n, *along in zip(self.stem, *self.strides, strict=True))
 
     @property
@@ -99,13 +107,27 @@ class ModelSpec:
         """The same for raw that is normalised by constants."""
         return replace(self, normalisation=(mean, deviation))
 
-    def build(self) -> UNet:
-        return UNet(self.in_channels, len(self.outputs), self.features, self.strides, self.stem)
+    def build(self) -> nn.Module:
+        """A network that gives logits and has `step` and `halo`.
+
+        Raises:
+            InputError: one of a file of its own that is not trusted, or fails.
+        """
+        sizes = (self.in_channels, max(len(self.outputs), 1), self.features, self.strides)
+        own = self.layers.own
+        return own.build(*sizes) if own else UNet(*sizes, self.stem, **self.layers.arguments)
+
+    def on_meta(self) -> nn.Module:
+        """The network without weights."""
+        with torch.device("meta"):
+            return self.build()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the format's number."""
         outputs = [output.to_dict() for output in self.outputs]
-        return {"format": FORMAT, "ndim": self.ndim, **asdict(self), "outputs": outputs}
+        values = {"format": FORMAT, "ndim": self.ndim, **asdict(self), "outputs": outputs}
+        layers = values.pop("layers")
+        return values if self.layers == Layers() else values | {"format": _WITH_LAYERS, "layers": layers}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: Path) -> Self:
@@ -117,7 +139,7 @@ class ModelSpec:
         try:
             values = dict(values)
             number = values.pop("format")
-            if number not in (1, FORMAT):
+            if number not in (1, FORMAT, _WITH_LAYERS):
                 raise InputError(f"{origin}: this format of model is not known; use a newer shallow2deep")
             if number == 1:
                 values = _from_format_1(values)
@@ -125,6 +147,7 @@ class ModelSpec:
             values["outputs"] = tuple(Output.from_dict(record) for record in values["outputs"])
             values["strides"] = tuple(tuple(stride) for stride in values["strides"])
             values["stem"] = tuple(values["stem"])
+            values["layers"] = Layers.from_dict(values.get("layers", {}))
             if values["voxel_size"] is not None:
                 size = values["voxel_size"] = tuple(float(v) for v in values["voxel_size"])
                 if not (2 <= len(size) <= 3 and all(0 < v < math.inf for v in size)):
@@ -207,16 +230,17 @@ def load_spec(folder: Path) -> ModelSpec:
     return replace(spec, metadata=spec.metadata | known)
 
 
-def load_model(folder: Path) -> tuple[UNet, ModelSpec]:
-    """The network, in evaluation mode on the CPU, and its description. Runs no code from the files.
+def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
+    """The network, in evaluation mode on the CPU, and its description.
+
+    Runs no code from the files, but that of a network of its own whose source is trusted.
 
     Raises:
-        InputError: no model in `folder`.
+        InputError: no model in `folder`, or one of Python code that is not trusted.
         DamagedFileError: files that are truncated, altered or do not fit each other.
     """
     spec = load_spec(folder)
-    with torch.device("meta"):
-        network = spec.build()
+    network = spec.on_meta()
     path = folder / "weights.safetensors"
     try:
         tensors = safetensors.torch.load_file(path)

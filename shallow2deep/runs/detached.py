@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shallow2deep.errors import InputError, NotStartedError
 from shallow2deep.runs.folder import CONSOLE, command_of, require_free
 from shallow2deep.runs.worker import worker_at
+from shallow2deep.settings import read_yaml
 
 _POLL = 0.1  # seconds
 _SAYS = "s2d: "  # how the command line begins the sentence of an error
@@ -94,8 +96,20 @@ def start_again(run: Path, trust: bool = False) -> Started:
     command = command_of(run)
     if command is None:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
-    arguments = [str(run / "settings.yaml"), "--run", str(run), *(["--trust"] if trust else [])]
+    settings = run / "settings.yaml"
+    if not trust and (file := _names_python(read_yaml(settings))):
+        raise InputError(
+            f"{run}: its settings name {file}, whose Python would be run; use --trust if you know its author"
+        )
+    trusting = ["--trust"] if trust and command == "adapt" else []
+    arguments = [str(settings), "--run", str(run), *trusting]
     return start(command, arguments, run)
+
+
+def _names_python(settings: Mapping[str, Any]) -> str | None:
+    """The file of a network of one's own that settings name, if any."""
+    sections = (one.get("network") for one in settings.values() if isinstance(one, Mapping))
+    return next((one["file"] for one in sections if isinstance(one, Mapping) and one.get("file")), None)
 
 
 def _has_begun(process: subprocess.Popen[bytes], run: Path) -> bool:

@@ -24,6 +24,10 @@ _LISTED = 5  # problems that are told at once
 ASIDE: Any = {"decides": False}
 """Marks a field (`json_schema_extra=ASIDE`) that does not change what the stage with these settings makes."""
 
+IF_SET: Any = {"decides": "if set"}
+"""Marks a field that decides only where it is other than by default: so settings can be added, and results
+that were made before them stay valid."""
+
 FLAG: Any = {"flag": "one"}
 FLAGS: Any = {"flag": "several"}
 SWITCH: Any = {"flag": "switch"}
@@ -36,8 +40,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def deciding(self) -> dict[str, Any]:
-        """The JSON-able values of all fields but those marked `ASIDE`: what a stage's result depends on."""
-        aside = {n for n, field in type(self).model_fields.items() if mark_of(field, "decides") is False}
+        """The JSON-able values of all fields but those marked `ASIDE`: what a stage's result depends on.
+
+        Those marked `IF_SET` are left out at their defaults.
+        """
+        aside = {
+            name
+            for name, field in type(self).model_fields.items()
+            if (decides := mark_of(field, "decides")) is False
+            or (decides == "if set" and getattr(self, name) == field.default)
+        }
         plain = self.model_dump(mode="json", exclude=aside)
         nested = {n: value.deciding() for n, value in self if isinstance(value, Settings) and n in plain}
         return plain | nested

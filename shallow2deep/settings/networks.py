@@ -1,14 +1,34 @@
 """Networks, their training, and how they are applied."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from shallow2deep.settings.base import ASIDE, FLAG, FLAGS, Fraction, Positive, Settings, different, rising
+from shallow2deep.settings.base import (
+    ASIDE,
+    FLAG,
+    FLAGS,
+    IF_SET,
+    Fraction,
+    Positive,
+    Settings,
+    different,
+    rising,
+)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class NetworkSettings(Settings):
-    """A U-Net."""
+    """A U-Net or one of its kin."""
+
+    kind: Literal["unet", "residual", "residual-se", "attention", "unet++"] = Field(
+        "unet",
+        description="unet; residual: a shortcut beside each pair of convolutions; residual-se: and squeeze "
+        "and excitation; attention: gates in the skip connections; unet++: nested",
+        json_schema_extra=IF_SET,
+    )
 
     features: Positive = Field(
         24, le=1024, description="channels at the first level; doubled at each level below"
@@ -25,12 +45,42 @@ class NetworkSettings(Settings):
         "voxel size if not given",
     )
 
+    norm: Literal["batch", "group", "none"] = Field(
+        "batch",
+        description="normalisation behind convolutions; with group, results depend on the tile",
+        json_schema_extra=IF_SET,
+    )
+    activation: Literal["relu", "leaky_relu", "elu", "silu", "gelu"] = Field("relu", json_schema_extra=IF_SET)
+    dropout: tuple[Share, ...] = Field(
+        (),
+        max_length=9,
+        description="share of channels dropped in training, for each level from the first; the last holds "
+        "for those below",
+        json_schema_extra=IF_SET,
+    )
+    squeeze: Literal["spatial", "channel", "both"] = Field(
+        "spatial",
+        description="of residual-se: what is weighed; with channel and both, results depend on the tile",
+        json_schema_extra=IF_SET,
+    )
+
+    file: str | None = Field(
+        None,
+        description="FILE.py:CLASS of a network of your own in place of kind; see docs/training.md",
+        json_schema_extra=ASIDE,  # its content decides
+    )
+    arguments: dict[str, Any] = Field({}, description="of that class", json_schema_extra=IF_SET)
+
     def problem(self, name: str, ndim: int) -> str | None:
         """What keeps it from working on images of `ndim` axes, if anything; `name` is this section's."""
         if any(len(stride) != ndim for stride in self.strides or ()):
             return f"{name}.strides are not of {ndim} axes each, but ndim is {ndim}"
         if ndim == 3 and self.stem != 1:
             return f"{name}.stem is {self.stem}, but networks in 3D have none; set it to 1"
+        if self.file and self.kind != "unet":
+            return f"{name}.file names a network of your own, and {name}.kind is {self.kind}; leave out one"
+        if self.arguments and not self.file:
+            return f"{name}.arguments are those of a class of your own; give {name}.file, or leave them out"
         return None
 
 
@@ -46,6 +96,9 @@ class AugmentSettings(Settings):
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
 
 
+Schedule = Literal["cosine", "plateau", "exponential", "steps", "constant"]
+
+
 class OptimisationSettings(Settings):
     """How a network is made and its weights are found."""
 
@@ -53,9 +106,55 @@ class OptimisationSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
     patch: tuple[Positive, ...] = (256, 256)
     batch: Positive = 8
+    accumulate: Positive = Field(
+        1,
+        description="batches whose gradients make one step, where one is too large for the memory",
+        json_schema_extra=IF_SET,
+    )
     steps: Positive = 2500
+    optimizer: Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"] = Field(
+        "adamw", description="of torch.optim", json_schema_extra=IF_SET
+    )
+    momentum: Share = Field(0.9, description="of sgd and rmsprop", json_schema_extra=IF_SET)
+    betas: tuple[Share, Share] = Field(
+        (0.9, 0.999), description="of adamw, adam, nadam and radam", json_schema_extra=IF_SET
+    )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
+    schedule: Schedule = Field(
+        "cosine",
+        description="of the learning rate: cosine: to 0 at the last step; plateau: lowered where the score "
+        "stays; exponential: to `decay` of it at the last step; steps: as `rates` say",
+        json_schema_extra=IF_SET,
+    )
+    warm_up: int | None = Field(
+        None,
+        ge=0,
+        description="steps in which the rate rises from 0; a twentieth of all with cosine, else none, if not "
+        "given",
+        json_schema_extra=IF_SET,
+    )
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.01, description="exponential: what is left of the rate at the last step", json_schema_extra=IF_SET
+    )
+    rates: tuple[tuple[Positive, Annotated[float, Field(gt=0)]], ...] = Field(
+        (), description="steps: from which step on which learning rate", json_schema_extra=IF_SET
+    )
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="plateau: by which the rate is multiplied", json_schema_extra=IF_SET
+    )
+    plateau_patience: int = Field(
+        3,
+        ge=0,
+        description="plateau: validations without a better score that are put up with",
+        json_schema_extra=IF_SET,
+    )
+    ema: Share = Field(
+        0.0,
+        description="momentum of a running mean of the weights, e.g. 0.999, which is validated and kept in "
+        "their place; 0: none",
+        json_schema_extra=IF_SET,
+    )
     checkpoint_every: Positive = Field(250, json_schema_extra=ASIDE)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it"
@@ -68,12 +167,42 @@ class OptimisationSettings(Settings):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …", json_schema_extra=ASIDE)
 
+    @model_validator(mode="after")
+    def _has_its_rates(self) -> Self:
+        steps = [step for step, _ in self.rates]
+        if steps != sorted(set(steps)):
+            raise ValueError(
+                "rates are not in the order of their steps; give each step once, the first first"
+            )
+        if bool(self.rates) != (self.schedule == "steps"):
+            raise ValueError("rates and schedule: steps belong together; give both or neither")
+        return self
+
+
+LossTerm = Literal["dice", "bce", "focal", "tversky"]
+AtLeastZero = Annotated[float, Field(ge=0, lt=math.inf)]
+Weight = Annotated[float, Field(gt=0, lt=math.inf)]
+
 
 class TrainingSettings(OptimisationSettings):
     """The training of one network on true labels."""
 
-    loss: Literal["dice", "bce", "dice+bce"] = "dice+bce"
-    schedule: Literal["cosine", "plateau"] = "cosine"
+    loss: LossTerm | Literal["dice+bce"] | Annotated[dict[LossTerm, Weight], Field(min_length=1)] = Field(
+        "dice+bce", description="or a weighted sum, such as {dice: 1, focal: 0.5}"
+    )
+    focal_gamma: AtLeastZero = Field(
+        2.0, description="focal: how much less counts what is nearly right", json_schema_extra=IF_SET
+    )
+    tversky: tuple[AtLeastZero, AtLeastZero] = Field(
+        (0.3, 0.7), description="weights of false positives and of false negatives", json_schema_extra=IF_SET
+    )
+    foreground_weight: Literal["frequency"] | Weight | tuple[Weight, ...] = Field(
+        1.0,
+        description="of foreground pixels in bce and focal: a number, one for each output, or frequency: "
+        "background over foreground in the training samples, at most 100",
+        json_schema_extra=IF_SET,
+    )
+    schedule: Schedule = "cosine"  # decides also by default, as it always did
     validate_every: Positive = 250
     patience: Positive = Field(8, description="validations without a better score after which training ends")
 
@@ -161,3 +290,11 @@ class SegmentorSettings(OptimisationSettings):
     weights: str | None = Field(
         None, description="folder of a segmentor or source net to start from", json_schema_extra=ASIDE
     )
+
+    @model_validator(mode="after")
+    def _has_no_score(self) -> Self:
+        if self.schedule == "plateau":
+            raise ValueError(
+                "schedule: plateau goes by validation, which a segmentor has none of; give another"
+            )
+        return self

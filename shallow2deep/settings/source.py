@@ -10,7 +10,7 @@ from shallow2deep.settings.change import Changes
 from shallow2deep.settings.data import SourceData
 from shallow2deep.settings.features_forests import FeatureSettings, ForestsSettings, ProbabilitiesSettings
 from shallow2deep.settings.in_3d import InTwoOrThree
-from shallow2deep.settings.networks import EnhancerSettings, TrainingSettings
+from shallow2deep.settings.networks import EnhancerSettings, NetworkSettings, TrainingSettings
 from shallow2deep.settings.package import PackageSettings
 
 
@@ -39,6 +39,11 @@ class EnhancerTrainConfig(InTwoOrThree):
     engine: Engine = Field("numba", description="what computes the filters; fastfilters if it is installed")
     jobs: Jobs = Field(-1, description="forests or images at the same time; -1: one per core")
     changes: Changes = ()
+
+    @property
+    def networks(self) -> list[NetworkSettings]:
+        """All that are trained."""
+        return [one.network for one in (self.enhancer, self.source_net) if one is not None]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

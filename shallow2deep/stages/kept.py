@@ -24,7 +24,6 @@ from shallow2deep.inputs.results import SOURCE_MODEL
 from shallow2deep.io.atomic import atomic_path, read_json
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import WITH_RAW, load_model, load_spec, save_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.engine import METADATA, Stage, damaged_artifact, manifest_of
 from shallow2deep.runs.job import Job
 from shallow2deep.settings import AdaptConfig
@@ -65,8 +64,8 @@ def kept_enhancer_stage(run: Path, given: Given, enhancer: OpenedEnhancer, known
 
 
 def keep_enhancer(enhancer: OpenedEnhancer, job: Job) -> None:
-    """Our own networks as model.json and weights; other programs' packages as they are."""
-    if isinstance(enhancer.network, UNet):
+    """Networks that this program trained as model.json and weights; other programs' packages as they are."""
+    if enhancer.is_ours:
         save_model(job.folder, enhancer.network, enhancer.spec)
         if companion := load_companion(enhancer.place):
             (job.folder / WITH_RAW).mkdir(exist_ok=True)

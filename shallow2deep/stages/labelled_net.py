@@ -14,7 +14,7 @@ from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.windows import Windows
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages
 from shallow2deep.inputs.source import Labelled
-from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.outputs import BOUNDARY, IGNORED, Output
 from shallow2deep.runs.engine import Stage
@@ -26,8 +26,10 @@ from shallow2deep.stages.network_training import (
     augmentation,
     built,
     changes_of,
+    foreground_weights,
+    own_source,
     recorded_changes,
-    require_whole_steps,
+    require_trainable,
     versions,
 )
 from shallow2deep.stages.probabilities import mirrored_to
@@ -42,13 +44,14 @@ _VALIDATED = 64  # windows at most
 def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
     """Trains the network on random patches of the images; the weights with the best score stay."""
     spec, settings = images.spec(config), config.labelled_net
-    require_whole_steps(f"{LABELLED_NET}.patch", settings.patch, spec)
+    require_trainable(f"{LABELLED_NET}.patch", settings.patch, spec)
     deciding = {
         "seed": config.seed,
         "classes": config.classes,
         "outputs": config.outputs,
         "voxel_size": images.voxel_size,
         "strides": spec.strides,
+        **own_source(spec),
         **settings.deciding(),
     }
     licences = dict.fromkeys(data.licence for data in config.sources)
@@ -78,7 +81,7 @@ def train_on_images(spec: ModelSpec, config: TrainConfig, images: LabelledImages
         settings,
         job.folder,
         spec.outputs,
-        Supervised(LOSSES[settings.loss]),
+        Supervised(loss_of(settings, foreground_weights(settings, samples, len(spec.outputs)))),
         job,
         augmentation(("raw",), spec, settings, config.seed, LABELLED_NET),
         changes,

@@ -1,5 +1,6 @@
 """What stages that train a network share: one from the source's pool, and any network of a spec."""
 
+import logging
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.source import Source
-from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, save_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
 from shallow2deep.runs.engine import Stage, after
 from shallow2deep.runs.job import Job
@@ -30,29 +30,48 @@ from shallow2deep.settings import (
 )
 from shallow2deep.stages.forests import views
 from shallow2deep.training.augment import Kind, augment
-from shallow2deep.training.loop import train
+from shallow2deep.training.loop import Samples, train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
 from shallow2deep.training.segments import samples_used
 from shallow2deep.version import VERSION
 
+log = logging.getLogger(__name__)
 
-def built(spec: ModelSpec, seed: int, stage: str) -> UNet:
+_COUNTED = 200  # samples in which foreground is counted
+_MOST = 100.0  # times that a pixel can weigh more than another
+
+
+def built(spec: ModelSpec, seed: int, stage: str) -> nn.Module:
     """A network whose first weights depend on the seed and the stage alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(seed, f"{stage} weights"))
         return spec.build()
 
 
-def require_whole_steps(setting: str, patch: Sequence[int], spec: ModelSpec) -> None:
-    """Whether a network takes patches of this size.
+def require_trainable(setting: str, patch: Sequence[int], spec: ModelSpec) -> None:
+    """Whether a network takes patches of this size, and one of the user's own works at all.
 
     Raises:
-        SettingsError: it does not.
+        SettingsError: it does not take them.
+        InputError: it does not work.
     """
+    if own := spec.layers.own:
+        own.check(built(spec, 0, "check"), spec.in_channels, len(spec.outputs))
+    elif not spec.layers.is_local:
+        log.warning(
+            "%s: results of this %s depend on the tile, as its layers see statistics of it; blocks and "
+            "other programs' tiles will not join exactly",
+            setting.partition(".")[0], spec.layers.in_words,
+        )  # fmt: skip
     if any(n % step for n, step in zip(patch, spec.step, strict=True)):
         steps = spec.step if len(set(spec.step)) > 1 else spec.step[0]
         raise SettingsError(f"{setting} {tuple(patch)} does not divide by {steps}, as this network needs")
+
+
+def own_source(spec: ModelSpec) -> dict[str, str]:
+    """What of a network's file decides on a stage."""
+    return {"network_file": spec.layers.own.checksum} if spec.layers.own else {}
 
 
 def augmentation(
@@ -121,12 +140,13 @@ def pool_network_stage(
         inputs: what of the pool it sees.
         companion: whether a second one is trained that sees raw, too.
     """
-    require_whole_steps(f"{spec.kind}.patch", settings.patch, spec)
+    require_trainable(f"{spec.kind}.patch", settings.patch, spec)
     deciding = {
         "seed": config.seed,
         "voxel_size": source.voxel_size,
         "strides": spec.strides,
         "leave_out": sorted(config.leave_out),
+        **own_source(spec),
         **settings.deciding(),
     }
     licences = [data.licence for data in config.sources if data.name not in config.leave_out]
@@ -144,6 +164,33 @@ def pool_network_stage(
         changes=recorded_changes(config, spec.kind),
         changeable=CHANGEABLE,
     )
+
+
+def foreground_weights(settings: TrainingSettings, samples: Samples, outputs: int) -> list[float] | None:
+    """How much foreground pixels of each output weigh in losses; None if they weigh as all others do.
+
+    Raises:
+        SettingsError: weights of another number of outputs.
+    """
+    wanted = settings.foreground_weight
+    if wanted == 1:
+        return None
+    if wanted == "frequency":
+        return [min(max(weight, 1 / _MOST), _MOST) for weight in _rarities(samples)]
+    weights = [wanted] * outputs if isinstance(wanted, float) else list(wanted)
+    if len(weights) != outputs:
+        raise SettingsError(f"foreground_weight has {len(weights)} numbers, but there are {outputs} outputs")
+    return weights
+
+
+def _rarities(samples: Samples) -> list[float]:
+    """Pixels of background for each one of foreground, of each output, in the first training samples."""
+    counts: Tensor | int = 0
+    for index in range(min(_COUNTED, len(samples))):
+        targets = samples[index][1].flatten(1)
+        counts = counts + torch.stack([(targets == 0).sum(1), (targets == 1).sum(1)])
+    background, foreground = torch.as_tensor(counts).tolist()
+    return [b / max(f, 1) for b, f in zip(background, foreground, strict=True)]
 
 
 def changes_of(
@@ -202,7 +249,7 @@ def train_on_pool(
         spec.kind,
     )
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
-    objective = Supervised(LOSSES[settings.loss])
+    objective = Supervised(loss_of(settings, foreground_weights(settings, samples, len(spec.outputs))))
     change = augmentation(inputs, spec, settings, config.seed, spec.kind)
     steer = partial(job.steer, place)
     result = train(

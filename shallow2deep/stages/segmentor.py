@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.inference.network_maps import predict_raw
@@ -14,7 +15,6 @@ from shallow2deep.inputs.target import Target
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, save_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import of_foreground
 from shallow2deep.progress import safely
 from shallow2deep.runs.engine import Stage, after
@@ -31,8 +31,9 @@ from shallow2deep.stages.network_training import (
     augmentation,
     built,
     changes_of,
+    own_source,
     recorded_changes,
-    require_whole_steps,
+    require_trainable,
     versions,
 )
 from shallow2deep.training.augment import Kind
@@ -63,12 +64,13 @@ def network_stage(
         in_channels=target.spec.channels,
         voxel_size=target.voxel_size,
     )
-    require_whole_steps("segmentor.patch", settings.patch, spec)
+    require_trainable("segmentor.patch", settings.patch, spec)
     deciding = {
         "seed": config.seed,
         "classes": config.classes,
         "variant": variant,
         "strides": spec.strides,
+        **own_source(spec),
         **settings.deciding(),
     }
     inputs = after(pool)
@@ -148,7 +150,7 @@ def _taught_by(target: Target) -> dict[str, Any]:
     return {"enhancer": said["name"] or "not named", "data_licences": said["data_licences"]}
 
 
-def predict_all(job: Job, network: UNet, spec: ModelSpec, target: Target, device: torch.device) -> None:
+def predict_all(job: Job, network: nn.Module, spec: ModelSpec, target: Target, device: torch.device) -> None:
     """The network's maps of all images."""
     for image in safely(target.images, f"{job.folder.name} maps", job):
         p = image.join(predict_raw(network, spec, part.read(), device, job) for part in image.parts)
@@ -166,11 +168,11 @@ def _check_start(folder: Path, spec: ModelSpec) -> None:
         raise InputError(f"{folder} is an enhancer, which takes maps; give a segmentor or source net")
 
     def sizes(one: ModelSpec) -> tuple[object, ...]:
-        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels
+        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels, one.layers
 
     if sizes(other) != sizes(spec):
         raise InputError(
             f"{folder} has features {other.features}, {len(other.strides)} poolings, stem {other.stem}, "
-            f"{len(other.outputs)} outputs and {other.in_channels} channels, other than segmentor.network "
-            "and the raw; set the same there"
+            f"{len(other.outputs)} outputs and {other.in_channels} channels, as a {other.layers.in_words}, "
+            "other than segmentor.network and the raw; set the same there"
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from shallow2deep.errors import LostWorkerError
-from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar
@@ -91,7 +91,7 @@ def trained(
         chosen,
         folder,
         (Output("disc"),),
-        Supervised(LOSSES[chosen.loss]),
+        Supervised(loss_of(chosen)),
         StopAfter(stop_after),
         changes=by_hand,
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from torch import nn
 
 from shallow2deep.commands.adapt import opened
 from shallow2deep.commands.enhancer_train import source_stages
@@ -16,7 +17,6 @@ from shallow2deep.inputs.models import ENHANCER
 from shallow2deep.inputs.results import candidate_names
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import ModelSpec, load_model
-from shallow2deep.networks.unet import UNet
 from shallow2deep.runs.engine import MANIFEST
 from shallow2deep.settings import (
     AdaptConfig,
@@ -35,7 +35,7 @@ _NOT_STATED = PackageSettings(authors=(AuthorSettings(name="not stated"),), lice
 class Trained(Protocol):
     """Of one session; its training does not go on meanwhile."""
 
-    def network(self) -> tuple[UNet, ModelSpec]:
+    def network(self) -> tuple[nn.Module, ModelSpec]:
         """As it is now, in evaluation mode."""
         ...
 
@@ -69,7 +69,7 @@ class _Labelled:
         self._run = run
         self._config, self._images = open_labelled(config, known)
 
-    def network(self) -> tuple[UNet, ModelSpec]:
+    def network(self) -> tuple[nn.Module, ModelSpec]:
         return network_now(self._run, self._config, self._images)
 
     def export(self, out: Path) -> None:
@@ -84,7 +84,7 @@ class _Finished:
     def __init__(self, run: Path, stage: str | None, package: PackageSettings):
         self._run, self._stage, self._package = run, stage, package
 
-    def network(self) -> tuple[UNet, ModelSpec]:
+    def network(self) -> tuple[nn.Module, ModelSpec]:
         if self._stage is None:
             raise InputError("this adaptation trains no network; give it a segmentor, or use s2d predict")
         if not (self._run / self._stage / MANIFEST).is_file():
@@ -110,7 +110,7 @@ def _stated(package: PackageSettings) -> PackageSettings:
     return package.model_copy(update=missing)
 
 
-def predicted(network: UNet, spec: ModelSpec, image: np.ndarray, device: str) -> np.ndarray:
+def predicted(network: nn.Module, spec: ModelSpec, image: np.ndarray, device: str) -> np.ndarray:
     """Probabilities of an image of any size.
 
     Args:
