@@ -132,9 +132,9 @@ for _file in FILES:
     _pool.Add(_file)
 
 
-def message(name: str, **values: Any) -> Any:
+def message(full_name: str, /, **values: Any) -> Any:
     """A message by its full name."""
-    return GetMessageClass(_pool.FindMessageTypeByName(name))(**values)
+    return GetMessageClass(_pool.FindMessageTypeByName(full_name))(**values)
 
 
 class Client:

@@ -1,12 +1,15 @@
 """What clients are told when a call fails, and who may call."""
 
 import hmac
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
 from shallow2deep.errors import Shallow2DeepError
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 4048  # letters, as in tiktorch
 _TOKEN = "authorization"  # the name of the metadata
@@ -84,6 +87,8 @@ def _check(refused: bool, context: grpc.ServicerContext) -> None:
 def _abort(error: Exception, context: grpc.ServicerContext) -> None:
     if context.code() is not None:  # refused on purpose
         raise error
+    if not isinstance(error, Shallow2DeepError):
+        log.error("a call failed unexpectedly", exc_info=error)
     unknown = isinstance(error, UnknownSessionError)
     code = grpc.StatusCode.FAILED_PRECONDITION if unknown else grpc.StatusCode.INTERNAL
     context.abort(code, (str(error) or type(error).__name__)[:_LONGEST])

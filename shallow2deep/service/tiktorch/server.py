@@ -54,7 +54,9 @@ class TiktorchServer:
             raise InputError(f"{address} is open to other computers; give a token, or listen on 127.0.0.1")
         leases, folder = Leases(), places.root / _UPLOADS
         uploads = Uploads(folder)
-        self._server = grpc.server(ThreadPoolExecutor(_THREADS), [Answering(token)], _OPTIONS)
+        self._server = grpc.server(
+            ThreadPoolExecutor(_THREADS), interceptors=[Answering(token)], options=_OPTIONS
+        )
         self._ended = threading.Event()
         training = TrainingCalls(Sessions(places, leases), leases, places)
         training_pb2_grpc.add_TrainingServicer_to_server(training, self._server)

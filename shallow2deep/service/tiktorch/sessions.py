@@ -124,6 +124,7 @@ class Session:
                 yield
             finally:
                 control.withdraw(self.run, "pause")
+                steering.wait_until(self.run, lambda now: now.word != "paused", _WAIT)
 
     def close(self) -> None:
         """Gives the training up, if it goes on; what it has made stays."""

@@ -124,19 +124,34 @@ class RawTransform(_Transform):
     execution_probability: float | None = Field(None, ge=0, le=1)
 
 
-class LabelTransform(_Transform):
-    """One of `transformer.label`."""
+class MovedLabels(_Transform):
+    """What labels have in common with raw."""
 
-    name: Literal[
-        "ToTensor", "RandomFlip", "RandomRotate90", "RandomRotate", "ElasticDeformation", "BlobsToMask",
-        "StandardLabelToBoundary",
-    ]  # fmt: skip
+    name: Literal["ToTensor", "RandomFlip", "RandomRotate90", "RandomRotate", "ElasticDeformation"]
+    ignore_index: None = None
+
+
+class BlobsToMask(Settings):
+    """Foreground is all that has a label."""
+
+    name: Literal["BlobsToMask"]
     append_label: Literal[False] = False
     boundary: Literal[False] = False
     cross_entropy: Literal[False] = False
+    ignore_index: None = None
+
+
+class StandardLabelToBoundary(Settings):
+    """Boundaries of what is labelled, behind the foreground if that is wanted."""
+
+    name: Literal["StandardLabelToBoundary"]
+    append_label: Literal[False] = False
     foreground: bool = False
     mode: Literal["thick"] = "thick"
     ignore_index: int | None = None
+
+
+LabelTransform = Annotated[MovedLabels | BlobsToMask | StandardLabelToBoundary, Field(discriminator="name")]
 
 
 class Transformer(Settings):

@@ -12,10 +12,12 @@ from shallow2deep.io.formats import open_stored
 from shallow2deep.io.volumes import members
 from shallow2deep.outputs import BOUNDARY, FOREGROUND
 from shallow2deep.service.tiktorch.unet_config import (
+    BlobsToMask,
     LabelTransform,
     Part,
     RawTransform,
     Scheduler,
+    StandardLabelToBoundary,
     UNetConfig,
 )
 
@@ -91,12 +93,12 @@ def settings_of(config: UNetConfig, root: Path) -> dict[str, Any]:
 
 def _targets(transforms: tuple[LabelTransform, ...]) -> tuple[list[str], str]:
     """The outputs that label transforms make, and whether values of labels are instances or classes."""
-    makes = [one for one in transforms if one.name in ("BlobsToMask", "StandardLabelToBoundary")]
+    makes = [one for one in transforms if isinstance(one, BlobsToMask | StandardLabelToBoundary)]
     if len(makes) > 1:
         raise SettingsError(f"{' and '.join(one.name for one in makes)} were given for labels; give one")
     if not makes:
         return [FOREGROUND], "classes"
-    if makes[0].name == "BlobsToMask":
+    if isinstance(makes[0], BlobsToMask):
         return [FOREGROUND], "instances"
     return [*([FOREGROUND] if makes[0].foreground else []), BOUNDARY], "instances"
 
