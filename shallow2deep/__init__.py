@@ -57,6 +57,8 @@ _HOMES = {
     "measured": "segmentation.measurements",
     "status": "commands.status",
     "train": "commands.train",
+    "connect": "service.client",
+    "Client": "service.client",
     "Aborted": "errors",
     "DamagedFileError": "errors",
     "FeatureMismatchError": "errors",
@@ -127,6 +129,8 @@ if TYPE_CHECKING:
     from shallow2deep.progress import Watch as Watch
     from shallow2deep.segmentation.instances import instances as instances
     from shallow2deep.segmentation.measurements import measured as measured
+    from shallow2deep.service.client import Client as Client
+    from shallow2deep.service.client import connect as connect
     from shallow2deep.settings import AdaptConfig as AdaptConfig
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import ObjectsSettings as ObjectsSettings

@@ -41,13 +41,27 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="say warnings and results only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also say what goes on inside")] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="where adapt and enhancer-train do their work: address of an s2d serve, or its file"
+        ),
+    ] = None,
 ) -> None:
     """Options that stand before the command."""
+    if server and ctx.invoked_subcommand not in ("adapt", "enhancer-train"):
+        from shallow2deep.errors import InputError
+
+        raise InputError(
+            f"--server is for adapt and enhancer-train, not for {ctx.invoked_subcommand}; leave it out"
+        )
+    ctx.obj = server
     if quiet or verbose:
         for handler in logging.getLogger("shallow2deep").handlers:  # a run's log.txt holds all in any case
             handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
@@ -113,6 +127,7 @@ def require_named(*data: Any) -> None:
 
 @app.command("enhancer-train")
 def enhancer_train(
+    ctx: typer.Context,
     config: Annotated[Path, typer.Argument(help="settings in YAML; `s2d init` writes a first one")],
     run: Run,
     with_source_net: Annotated[
@@ -129,9 +144,15 @@ def enhancer_train(
         levels.append(Level("command line", of_source_net(together(levels)[0])))
     settings = resolved(EnhancerTrainConfig, levels)
     require_named(*settings.sources)
-    from shallow2deep.commands.enhancer_train import enhancer_train as train
+    if ctx.obj:
+        from shallow2deep.service.elsewhere import run_elsewhere
 
-    enhancer = train(settings, run)
+        run_elsewhere(ctx.obj, "enhancer-train", settings, run)
+        enhancer = run / "enhancer"
+    else:
+        from shallow2deep.commands.enhancer_train import enhancer_train as train
+
+        enhancer = train(settings, run)
     typer.echo(f"enhancer: {enhancer}")
     typer.echo(f"curves:   tensorboard --logdir {run}")
 
@@ -159,6 +180,7 @@ def train(
 @app.command()
 @with_flags_of_adapt
 def adapt(
+    ctx: typer.Context,
     run: Run,
     config: Annotated[Path | None, typer.Argument(help="settings in YAML; flags override them")] = None,
     trust: Trust = False,
@@ -174,11 +196,21 @@ def adapt(
 
     settings = resolved(AdaptConfig, levels_of("adapt", config, set_ or (), flags))
     require_named(settings.target)
-    from shallow2deep.commands.adapt import adapt as run_adapt
-    from shallow2deep.commands.compare import with_baselines
     from shallow2deep.io.atomic import read_json
 
-    folder = run_adapt(with_baselines(settings, run) if compare else settings, run, trust)
+    if ctx.obj:
+        from shallow2deep.errors import InputError
+        from shallow2deep.service.elsewhere import run_elsewhere
+
+        if trust or compare:
+            raise InputError("--trust and --compare are not for work on a server; leave them out")
+        run_elsewhere(ctx.obj, "adapt", settings, run)
+        folder = run / "prediction"
+    else:
+        from shallow2deep.commands.adapt import adapt as run_adapt
+        from shallow2deep.commands.compare import with_baselines
+
+        folder = run_adapt(with_baselines(settings, run) if compare else settings, run, trust)
     choice = read_json(folder / "choice.json")
     if json_:
         print_json(choice)
@@ -756,6 +788,56 @@ def config_schema(command: Configured) -> None:
     from shallow2deep.commands.config import schema
 
     print_json(schema(command))
+
+
+@app.command()
+def serve(
+    root: Annotated[Path, typer.Option(help="folder for data, models and jobs of the server")],
+    readable: Annotated[
+        list[Path] | None, typer.Option(help="further folder of data that clients may name; repeatable")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen at; any but this computer's own needs a token")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8765,
+    token: Annotated[
+        str | None, typer.Option(envvar="S2D_SERVE_TOKEN", help="that clients have to show; better in a file")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="file with the token")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="certificate, PEM")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key, PEM")] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="of pages that may ask, e.g. https://example.org; repeatable")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="jobs at the same time; one per GPU, or one, if not given")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="of the processor for each job; all if not given")
+    ] = None,
+    max_upload: Annotated[float, typer.Option(min=0.001, help="GB of a file that is sent, at most")] = 4,
+    connection_file: Annotated[
+        Path | None, typer.Option(help="file that gets address and token, for clients of the same user")
+    ] = None,
+) -> None:
+    """Train for clients of other programs and computers: jobs, images and models over HTTP."""
+    from shallow2deep.errors import InputError
+
+    if token_file:
+        token = token_file.read_text(encoding="utf-8").strip()
+    try:
+        from shallow2deep.service.server import Options
+        from shallow2deep.service.server import serve as run_server
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{error.name} is missing, which a server needs; install it by: pip install 'shallow2deep[serve]'"
+        ) from None
+    run_server(
+        Options(
+            root, tuple(readable or ()), host, port, token, tls_cert, tls_key, tuple(allow_origin or ()),
+            slots, cores, int(max_upload * 2**30), connection_file,
+        )
+    )  # fmt: skip
 
 
 @app.command()

@@ -21,6 +21,18 @@ class SettingsError(InputError):
     """A setting that is unknown, missing or out of range."""
 
 
+class TakenError(InputError):
+    """A name that something else has already, which is not replaced."""
+
+
+class TooLargeError(InputError):
+    """More than is taken in at once."""
+
+
+class DeniedError(InputError):
+    """Something that a server does not do for the one who asks."""
+
+
 class FeatureMismatchError(InputError):
     """A forest and features that do not belong together."""
 

@@ -75,7 +75,7 @@ def predict(
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
     bar = Bar()
     windows = None if overlap is None else Overlap(overlap, border_weight)
-    how, channels = _predictor_of(Path(model), step, device, trust, bar, windows)
+    how, channels = predictor_of(Path(model), step, device, trust, bar, windows)
     if isinstance(data, PredictData) and data.channels is not None:
         channels = data.channels
     images = open_images(data, how.ndim, channels)
@@ -125,10 +125,15 @@ def _targets(out: Path, images: list[Image]) -> list[Path]:
     return targets
 
 
-def _predictor_of(
-    model: Path, step: str, device_name: str, trust: bool, watch: Watch, overlap: Overlap | None
+def predictor_of(
+    model: Path,
+    step: str = RECOMMENDED,
+    device_name: str = "auto",
+    trust: bool = False,
+    watch: Watch | None = None,
+    overlap: Overlap | None = None,
 ) -> tuple[ImagePredictor, str | Sequence[str | int]]:
-    """How images are predicted, and the channels of raw that were learned on."""
+    """How images are predicted, and the channels of raw that were learned on; see `predict`."""
     device = choose_device(device_name)
     if command_of(model) == "train":
         require_current(model, [LABELLED_NET], known_of(model), trust)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ from shallow2deep.runs.events import Event, read_events
 from shallow2deep.runs.folder import CONSOLE, command_of
 from shallow2deep.runs.standing import Standing, standing
 from shallow2deep.runs.worker import worker_at
-from shallow2deep.service.places import JOBS, MODELS, Places
+from shallow2deep.service.places import INCOMING, JOBS, MODELS, Places
 from shallow2deep.service.slots import Slot
 from shallow2deep.settings import Change, Settings, model_of, validated
 
@@ -125,6 +126,7 @@ class Jobs:
             RunBusyError: another server does so.
         """
         with one_writer(self.places.root, "server"):
+            cleaning.remove([*(self.places.root / INCOMING).iterdir()])  # of a server that was killed
             ticking = threading.Thread(target=self._serve, daemon=True)
             ticking.start()
             try:
@@ -284,20 +286,20 @@ class Jobs:
                 job.folder.rmdir()
             return others
 
-    def events(self, id_: str, since: int = 0) -> list[tuple[int, Event]]:
+    def events(self, id_: str, since: int = 0, limit: int = 1000) -> list[tuple[int, Event]]:
         """What has happened in a job's run after a position, each with the position behind it."""
-        return list(read_events(self.get(id_).run / EVENTS, since))
+        return list(islice(read_events(self.get(id_).run / EVENTS, since), limit))
 
     def follow(self, id_: str, since: int = 0) -> Iterator[tuple[int, Event]]:
         """The same, and then what happens, until the job has ended: none is left out, none comes twice."""
-        ended = False
         while True:
-            for since, event in self.events(id_, since):  # noqa: B020 - the next look begins there
-                yield since, event
-            if ended:
+            ended = self.standing(id_).ended  # asked first, so that the last events are not missed
+            found = self.events(id_, since)
+            yield from found
+            since = found[-1][0] if found else since
+            if ended and not found:
                 return
-            ended = self.standing(id_).ended  # asked before the last look, so that nothing is missed
-            if not ended:
+            if not found:
                 time.sleep(_POLL)
 
     def tick(self) -> None:

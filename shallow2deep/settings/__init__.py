@@ -31,9 +31,9 @@ from shallow2deep.settings.reading import (
     dump_yaml,
     flow_yaml,
     merged,
-    names_of_data,
     parsed,
     read_yaml,
+    with_names,
     with_overrides,
 )
 from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
@@ -84,7 +84,6 @@ __all__ = [
     "levels_of",
     "merged",
     "model_of",
-    "names_of_data",
     "parsed",
     "read_yaml",
     "resolved",
@@ -92,5 +91,6 @@ __all__ = [
     "together",
     "validated",
     "with_flags",
+    "with_names",
     "with_overrides",
 ]

@@ -1,7 +1,7 @@
 """Settings from YAML files and command lines, and back into YAML."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -96,37 +96,38 @@ _NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "il
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
-    if isinstance(values, dict):
-        by_class = _is_by_class(key, values)
-        return {k: absolute_names(v, folder, key if by_class else str(k)) for k, v in values.items()}
-    if isinstance(values, list | tuple):
-        return [absolute_names(v, folder, key) for v in values]
-    if key in _NAMES_OF_DATA and isinstance(values, str) and not values.lower().startswith("file:"):
-        path = folder / os.path.expanduser(values)  # noqa: PTH111 - leaves an unknown user's ~ as it is
-        by_name = key == "enhancer" and "/" not in values and not os.path.exists(path)  # noqa: PTH110 - of any name
-        return values if by_name else str(path)
-    return values
+
+    def absolute(key: str, name: str) -> str:
+        if name.lower().startswith("file:"):
+            return name
+        path = folder / os.path.expanduser(name)  # noqa: PTH111 - leaves an unknown user's ~ as it is
+        by_name = key == "enhancer" and "/" not in name and not os.path.exists(path)  # noqa: PTH110 - of any name
+        return name if by_name else str(path)
+
+    return with_names(values, absolute, key)
 
 
-def names_of_data(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every name of data in settings, behind the key that it is under, as `absolute_names` finds them.
+def with_names(values: Any, change: Callable[[str, str], str | list[str]], key: str = "") -> Any:
+    """`values` with every name of data as `change` gives it; one in a list may become several.
 
-    >>> list(names_of_data({"seed": 3, "target": {"raw": ["a.png"]}, "enhancer": "nuclei-2d"}))
-    [('raw', 'a.png'), ('enhancer', 'nuclei-2d')]
+    Args:
+        change: gets the key that a name is under, and the name.
+
+    >>> with_names({"target": {"raw": ["a", "b"]}, "seed": 0}, lambda key, name: [name, f"{name} {key}"])
+    {'target': {'raw': ['a', 'a raw', 'b', 'b raw']}, 'seed': 0}
     """
     if isinstance(values, dict):
-        for k, inner in values.items():
-            yield from names_of_data(inner, key if _is_by_class(key, values) else str(k))
-    elif isinstance(values, list | tuple):
-        for inner in values:
-            yield from names_of_data(inner, key)
-    elif key in _NAMES_OF_DATA and isinstance(values, str):
-        yield key, values
-
-
-def _is_by_class(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a mapping names an enhancer for each class, and is not the settings of one."""
-    return key == "enhancer" and not EnhancerSettings.model_fields.keys() & values.keys()
+        by_class = key == "enhancer" and not EnhancerSettings.model_fields.keys() & values.keys()
+        return {k: with_names(v, change, key if by_class else str(k)) for k, v in values.items()}
+    if isinstance(values, list | tuple):
+        changed = [(v, with_names(v, change, key)) for v in values]
+        several = [isinstance(v, str) and isinstance(found, list) for v, found in changed]
+        return [
+            one
+            for (_, found), many in zip(changed, several, strict=True)
+            for one in (found if many else [found])
+        ]
+    return change(key, values) if key in _NAMES_OF_DATA and isinstance(values, str) else values
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def client(root: Path) -> Iterator[Any]:
     pytest.importorskip("grpc", reason="the server needs grpcio, the extra serve")
     from tiktorch_client import Client
 
-    from shallow2deep.service.tiktorch.server import TiktorchServer
+    from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
 
     server = TiktorchServer(Places(root))
     server.start()

@@ -20,7 +20,7 @@ from shallow2deep.inference.network_maps import predict_raw  # noqa: E402
 from shallow2deep.networks.model import load_model  # noqa: E402
 from shallow2deep.runs.worker import worker_at  # noqa: E402
 from shallow2deep.service.places import Places  # noqa: E402
-from shallow2deep.service.tiktorch.server import TiktorchServer  # noqa: E402
+from shallow2deep.service.tiktorch.grpc_server import TiktorchServer  # noqa: E402
 
 IDLE, RUNNING, PAUSED, FAILED, FINISHED = range(5)
 AXES = ("batch", "channel", "z", "y", "x")

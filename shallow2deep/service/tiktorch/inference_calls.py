@@ -19,12 +19,12 @@ from shallow2deep.exports.description import Description, read_description
 from shallow2deep.exports.packages import load_package
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.service.tiktorch.answers import UnknownSessionError
+from shallow2deep.service.tiktorch.data_store import Uploads
 from shallow2deep.service.tiktorch.leases import Leases
 from shallow2deep.service.tiktorch.protocol import inference_pb2 as messages
 from shallow2deep.service.tiktorch.protocol import inference_pb2_grpc as services
 from shallow2deep.service.tiktorch.protocol import utils_pb2 as shared
 from shallow2deep.service.tiktorch.tensors import array_of, tensor_of
-from shallow2deep.service.tiktorch.uploads import Uploads
 
 log = logging.getLogger(__name__)
 _UPLOAD = "upload://"

@@ -34,7 +34,7 @@ def serve(
             the root.
     """
     try:
-        from shallow2deep.service.tiktorch.server import TiktorchServer
+        from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
     except ImportError as error:
         raise InputError(f"serving needs grpcio ({error}); pip install 'shallow2deep[serve]'") from None
     with one_writer(root, "server"):

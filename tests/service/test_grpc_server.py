@@ -15,7 +15,7 @@ from tiktorch_client import Client, message  # noqa: E402
 
 from shallow2deep.errors import InputError  # noqa: E402
 from shallow2deep.service.places import Places  # noqa: E402
-from shallow2deep.service.tiktorch.server import TiktorchServer  # noqa: E402
+from shallow2deep.service.tiktorch.grpc_server import TiktorchServer  # noqa: E402
 
 COMMAND = [sys.executable, "-m", "shallow2deep", "tiktorch-server", "--data-root"]
 

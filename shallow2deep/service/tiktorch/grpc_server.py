@@ -10,12 +10,12 @@ import grpc
 from shallow2deep.errors import InputError
 from shallow2deep.service.places import Places
 from shallow2deep.service.tiktorch.answers import Answering
+from shallow2deep.service.tiktorch.data_store import Uploads
 from shallow2deep.service.tiktorch.inference_calls import FlightCalls, InferenceCalls
 from shallow2deep.service.tiktorch.leases import Leases
 from shallow2deep.service.tiktorch.protocol import data_store_pb2_grpc, inference_pb2_grpc, training_pb2_grpc
 from shallow2deep.service.tiktorch.sessions import Sessions
 from shallow2deep.service.tiktorch.training_calls import TrainingCalls
-from shallow2deep.service.tiktorch.uploads import Uploads
 
 MAX_MESSAGE = 100 * 1024 * 1024
 _THREADS = 32

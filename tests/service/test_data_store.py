@@ -11,8 +11,8 @@ grpc = pytest.importorskip("grpc", reason="the server needs grpcio, the extra se
 from tiktorch_client import Client, message  # noqa: E402
 
 from shallow2deep.errors import InputError  # noqa: E402
+from shallow2deep.service.tiktorch.data_store import Uploads  # noqa: E402
 from shallow2deep.service.tiktorch.protocol import data_store_pb2 as messages  # noqa: E402
-from shallow2deep.service.tiktorch.uploads import Uploads  # noqa: E402
 
 
 def pieces(size: int, *contents: bytes) -> Iterator[messages.UploadRequest]:
