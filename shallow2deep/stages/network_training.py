@@ -253,7 +253,18 @@ def train_on_pool(
     change = augmentation(inputs, spec, settings, config.seed, spec.kind)
     steer = partial(job.steer, place)
     result = train(
-        network, samples, unchanged, settings, folder, spec.outputs, objective, job, change, changes, steer
+        network,
+        samples,
+        unchanged,
+        settings,
+        folder,
+        spec.outputs,
+        objective,
+        job,
+        change,
+        changes,
+        steer,
+        config.seed,
     )
     record = {
         "classes": list(config.classes),

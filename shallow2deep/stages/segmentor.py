@@ -125,6 +125,7 @@ def train_segmentor(
         change,
         changes,
         steer,
+        seed,
     )
     record = {
         "features": target.spec.to_dict(),

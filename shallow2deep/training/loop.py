@@ -1,5 +1,6 @@
 """Trains one network: samples in, the best weights out, with checkpoints on the way."""
 
+import copy
 import logging
 import math
 import signal
@@ -19,10 +20,12 @@ from shallow2deep.io.atomic import write_bytes
 from shallow2deep.networks.devices import choose_device, use_bfloat16
 from shallow2deep.outputs import IGNORED, Output
 from shallow2deep.progress import Bar, Watch
+from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.curves import Curves
-from shallow2deep.training.objectives import Objective
+from shallow2deep.training.objectives import Forward, Objective, follow
+from shallow2deep.training.schedules import factor_of, optimizer_of, rate_set_at, rise_of, scheduler_of
 from shallow2deep.training.segments import Segment, segment_at, segments
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ def train(
     change: BatchChange | None = None,
     changes: Sequence[Change] = (),
     steer: Callable[[int], None] = lambda step: None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
@@ -67,6 +71,7 @@ def train(
         changes: of the settings, by hand, each from a step on.
         steer: called with the number of steps made when `watch` asks; may end the work, to go on from its
             checkpoint with more changes.
+        seed: of what networks draw in training, such as dropout.
 
     Returns:
         `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs), the `history` of scores, and
@@ -104,10 +109,9 @@ def train(
             if change and device.type != "cpu":
                 inputs, targets = change(inputs, targets, state.step)
             network.train()
-            loss = objective.loss(network, forward, inputs, targets)
-            value = loss.item()
-            state.require(math.isfinite(value), f"the loss became {value}")
-            state.update(loss)
+            with _seeded(seed, state.step, device):
+                value = state.backward(forward, inputs, targets)
+            state.update()
             objective.after_step(network)
             watch.progress("training", state.step, settings.steps, loss=value, **state.best)
             curves.scalar("training/loss", value, state.step)
@@ -119,7 +123,7 @@ def train(
             if due or save:
                 state.require(_is_finite(network), "weights became NaN or infinite")
             if due:
-                scores, picture = _validate(network, validation, settings, device, bfloat16)
+                scores, picture = _validate(state.validated, validation, settings, device, bfloat16)
                 for output, score in zip(outputs, scores, strict=True):
                     curves.scalar(f"validation/dice_{output.title}", score, state.step)
                 curves.picture("validation/input_truth_prediction", picture, state.step)
@@ -148,6 +152,14 @@ def _plain(changes: Sequence[Change]) -> list[dict[str, Any]]:
     return [{"step": change.step, **change.values} for change in changes]
 
 
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """What a network draws depends on the seed and the step alone."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(integer_seed(seed, "network draws", step))
+        yield
+
+
 def _is_finite(network: nn.Module) -> bool:
     return all(bool(t.isfinite().all()) for t in network.state_dict().values())
 
@@ -156,9 +168,6 @@ def _save_picture(path: Path, picture: Tensor, watch: Watch) -> None:
     pixels = (picture.clamp(0, 1) * 255).byte().movedim(0, -1).squeeze(-1).numpy()
     write_bytes(path, iio.imwrite("<bytes>", pixels, extension=".png"))
     watch.picture("input, truth and prediction of a validation sample", path)
-
-
-_PARTS = ("network", "optimizer", "scheduler", "objective")
 
 
 class _TrainingState:
@@ -173,19 +182,12 @@ class _TrainingState:
     ):
         self.network, self.settings, self.objective = network, settings, objective
         self._changes, self.parts = changes, segments(settings, changes)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimizer = optimizer_of(settings, network.parameters())
+        self.scheduler = scheduler_of(settings, self.optimizer)
+        self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
         self.step, self.best_step, self.best_score = 0, 0, -1.0
         self.history: list[list[float]] = []
         self.best_weights: dict[str, Tensor] = {}
-        self.scheduler: torch.optim.lr_scheduler.LRScheduler
-        if settings.schedule == "cosine":
-            self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _cosine(settings.steps))
-        else:
-            self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                self.optimizer, mode="max", factor=0.2, patience=3
-            )
 
     def goes_on(self) -> bool:
         """Whether there is a step to make, under the settings that hold for it."""
@@ -199,11 +201,13 @@ class _TrainingState:
         self.settings = part.settings
         begins, rate = self.step == part.start, self.settings.learning_rate
         if isinstance(self.scheduler, torch.optim.lr_scheduler.LambdaLR):
-            factor = _cosine(self.settings.steps)
+            factor = factor_of(self.settings, rate_set_at(self.parts, self.step))
             self.scheduler.lr_lambdas = [factor]
             if begins and {"learning_rate", "steps"} & part.changed.keys():
                 self.scheduler.base_lrs = [rate]
                 self._set_rate(rate * factor(self.step))
+        elif self.step < rise_of(self.settings):
+            self._set_rate(rate * (self.step + 1) / rise_of(self.settings))
         elif begins and "learning_rate" in part.changed:
             self._set_rate(rate)
 
@@ -224,14 +228,30 @@ class _TrainingState:
                 f"{self.settings.learning_rate:g}, or check raw and labels"
             )
 
-    def update(self, loss: Tensor) -> None:
+    @property
+    def validated(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else self.average
+
+    def backward(self, forward: Forward, inputs: Tensor, targets: Tensor) -> float:
+        """The loss of a step's batches, of whose gradients the mean is taken."""
         self.optimizer.zero_grad()
-        loss.backward()
+        values, parts = [], self.settings.accumulate
+        for batch, truth in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
+            loss = self.objective.loss(self.network, forward, batch, truth)
+            values.append(loss.item())
+            self.require(math.isfinite(values[-1]), f"the loss became {values[-1]}")
+            (loss / parts if parts > 1 else loss).backward()
+        return sum(values) / parts
+
+    def update(self) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
-        if self.settings.schedule == "cosine":
+        if self.settings.schedule != "plateau":
             self.scheduler.step()
         self.step += 1
+        if self.average is not None:
+            follow(self.average, self.network, min(self.settings.ema, 1 - 1 / (self.step + 1)))
 
     def note_score(self, score: float) -> None:
         self.history.append([self.step, round(score, 6)])
@@ -239,15 +259,25 @@ class _TrainingState:
             self.scheduler.step(score)  # type: ignore[arg-type]
         if score > self.best_score:
             self.best_step, self.best_score = self.step, score
-            self.best_weights = {n: t.detach().cpu().clone() for n, t in self.network.state_dict().items()}
+            self.best_weights = {n: t.detach().cpu().clone() for n, t in self.validated.state_dict().items()}
 
     def _is_exhausted(self) -> bool:
         """Whether `patience` validations have gone by without a better score."""
         since = sum(step > self.best_step for step, _ in self.history)
         return since >= self.settings.patience
 
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return (
+            "network",
+            "optimizer",
+            "scheduler",
+            "objective",
+            *(("average",) if self.average is not None else ()),
+        )
+
     def save(self, folder: Path) -> None:
-        state = {part: getattr(self, part).state_dict() for part in _PARTS}
+        state = {part: getattr(self, part).state_dict() for part in self._parts}
         own = ("step", "best_step", "best_score", "history", "best_weights")
         made = {"changes": self._changes_before(self.step)}
         save_checkpoint(folder, self.step, state | made | {name: getattr(self, name) for name in own})
@@ -264,22 +294,10 @@ class _TrainingState:
         if state is None:
             return
         state.pop("changes", None)
-        for part in _PARTS:
+        for part in self._parts:
             getattr(self, part).load_state_dict(state.pop(part))
         vars(self).update(state)
         log.info("going on from the checkpoint of step %d", self.step)
-
-
-def _cosine(steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate: a short linear rise, then half a cosine down to zero."""
-    rise = max(1, steps // 20)
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-    return factor
 
 
 class _Batches(Dataset[Sample]):

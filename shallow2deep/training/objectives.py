@@ -70,6 +70,7 @@ class FromPseudoLabels:
 
     def __init__(self, network: nn.Module, settings: SegmentorSettings, variant: Variant, seed: int):
         self.settings, self.seed, self.step = settings, seed, 0
+        self._part = 0  # of a step whose gradients are those of several batches
         self.rectify = variant in ("rectification", "both")
         self.means = torch.ones(2)  # of foreground in its class, of background in its
         self.teacher: nn.Module | None = None
@@ -98,7 +99,8 @@ class FromPseudoLabels:
         """The student's logits, in the orientation of the inputs, and the loss between both."""
         assert self.teacher is not None
         self.teacher.to(inputs.device)
-        random = torch.Generator().manual_seed(self.seed + self.step)
+        random = torch.Generator().manual_seed(self.seed + self.step + self._part * 2**32)
+        self._part += 1
         turns, flip = (int(torch.randint(n, (), generator=random)) for n in (4, 2))
         turns = turns if inputs.shape[-1] == inputs.shape[-2] else 2 * (turns // 2)
 
@@ -127,17 +129,10 @@ class FromPseudoLabels:
         )
 
     def after_step(self, network: nn.Module) -> None:
-        self.step += 1
+        self.step, self._part = self.step + 1, 0
         if self.teacher is None:
             return
-        momentum = min(self.settings.teacher_momentum, 1 - 1 / (self.step + 1))
-        with torch.no_grad():
-            own = network.state_dict()
-            for name, tensor in self.teacher.state_dict().items():
-                if tensor.is_floating_point():
-                    tensor.lerp_(own[name].to(tensor.dtype), 1 - momentum)
-                else:
-                    tensor.copy_(own[name])
+        follow(self.teacher, network, min(self.settings.teacher_momentum, 1 - 1 / (self.step + 1)))
 
     def state_dict(self) -> dict[str, Any]:
         teacher = None if self.teacher is None else self.teacher.state_dict()
@@ -147,6 +142,17 @@ class FromPseudoLabels:
         self.step, self.means = state["step"], state["means"]
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])
+
+
+def follow(mean: nn.Module, network: nn.Module, momentum: float) -> None:
+    """Brings a running mean of a network's weights and statistics nearer to them."""
+    with torch.no_grad():
+        own = network.state_dict()
+        for name, tensor in mean.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(own[name].to(tensor.dtype), 1 - momentum)
+            else:
+                tensor.copy_(own[name])
 
 
 def stroke_loss(logits: Tensor, strokes: Tensor) -> Tensor:

@@ -25,8 +25,13 @@ class Segment:
 
     def samples(self, step: int) -> range:
         """The numbers of a step's samples."""
-        first = self.first + (step - self.start) * self.settings.batch
-        return range(first, first + self.settings.batch)
+        first = self.first + (step - self.start) * samples_each(self.settings)
+        return range(first, first + samples_each(self.settings))
+
+
+def samples_each(settings: TrainingSettings) -> int:
+    """Of a step."""
+    return settings.batch * settings.accumulate
 
 
 def segments(settings: TrainingSettings, changes: Sequence[Change]) -> list[Segment]:
@@ -46,7 +51,7 @@ def segments(settings: TrainingSettings, changes: Sequence[Change]) -> list[Segm
         if step > settings.steps:
             break
         found.append(Segment(start, step, first, settings, changed))
-        start, first = step, first + (step - start) * settings.batch
+        start, first = step, first + (step - start) * samples_each(settings)
         settings, changed = settings.model_copy(update=values), values
     return [*found, Segment(start, settings.steps, first, settings, changed)]
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -73,15 +74,20 @@ def settings(**changes: object) -> TrainingSettings:
 
 BY_HAND = (
     Change(stage="enhancer", step=7, learning_rate=1e-3),
-    Change(stage="enhancer", step=15, batch=2, steps=40, patience=5, validate_every=4),
+    Change(stage="enhancer", step=15, batch=2, steps=40, patience=20, validate_every=4),
 )
 
 
 def trained(
-    folder: Path, stop_after: int | None = None, by_hand: Sequence[Change] = (), **changes: object
+    folder: Path,
+    stop_after: int | None = None,
+    by_hand: Sequence[Change] = (),
+    dropout: Sequence[float] = (),
+    norm: str = "batch",
+    **changes: object,
 ) -> tuple[dict, dict]:
     torch.manual_seed(0)
-    network = UNet(1, 1, 4, ((2, 2), (2, 2)), (1, 1))
+    network = UNet(1, 1, 4, ((2, 2), (2, 2)), (1, 1), dropout=dropout, norm=norm)
     chosen = settings(**changes)
     training, validation = Discs(samples_used(chosen, by_hand)), Discs(6)
     result = train(
@@ -117,31 +123,45 @@ def test_same_bytes_twice_and_for_any_number_of_workers(tmp_path: Path, precisio
     assert all(same(runs[0], other) for other in runs[1:])
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-@pytest.mark.parametrize("stop_after", [1, 10, 17, 29])
-def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: int, schedule: str) -> None:
-    whole, result = trained(tmp_path / "whole", schedule=schedule)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "cosine": {},
+    "plateau": {"schedule": "plateau", "plateau_patience": 0, "warm_up": 4},
+    "sgd": {"optimizer": "sgd", "schedule": "exponential", "learning_rate": 0.1},
+    "ema": {"ema": 0.8, "schedule": "steps", "rates": ((9, 1e-3), (20, 1e-4))},
+    "accumulated": {"accumulate": 2, "batch": 2, "schedule": "constant", "warm_up": 6, "dropout": (0.2,)},
+}
+
+
+STOPS = [
+    (name, at) for name in VARIANTS for at in ((1, 10, 17, 29) if name in ("cosine", "plateau") else (13,))
+]
+
+
+@pytest.mark.parametrize(("name", "stop_after"), STOPS)
+def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: int, name: str) -> None:
+    whole, result = trained(tmp_path / "whole", **VARIANTS[name])
     with pytest.raises(Stopped):
-        trained(tmp_path / "parts", stop_after=stop_after, schedule=schedule)
-    parts, again = trained(tmp_path / "parts", schedule=schedule)
+        trained(tmp_path / "parts", stop_after=stop_after, **VARIANTS[name])
+    parts, again = trained(tmp_path / "parts", **VARIANTS[name])
     assert same(whole, parts)
     assert result == again
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_changes_while_it_goes_on_are_repeated_by_their_record(tmp_path: Path, schedule: str) -> None:
+@pytest.mark.parametrize("name", VARIANTS)
+def test_changes_while_it_goes_on_are_repeated_by_their_record(tmp_path: Path, name: str) -> None:
     """Made by hand at two steps, with stops before and between and after; or known from the beginning."""
-    whole, result = trained(tmp_path / "whole", by_hand=BY_HAND, schedule=schedule)
+    variant = VARIANTS[name]
+    whole, result = trained(tmp_path / "whole", by_hand=BY_HAND, **variant)
     parts = ((5, 0), (2, 0), (3, 1), (5, 1), (9, 2))  # steps until it is stopped, and changes made until then
     for steps, made in parts:
         with pytest.raises(Stopped):
-            trained(tmp_path / "parts", steps, BY_HAND[:made], schedule=schedule)
-    again, told = trained(tmp_path / "parts", by_hand=BY_HAND, schedule=schedule)
+            trained(tmp_path / "parts", steps, BY_HAND[:made], **variant)
+    again, told = trained(tmp_path / "parts", by_hand=BY_HAND, **variant)
     assert same(whole, again)
     assert result == told
     assert result["step"] == 40
     assert [change["step"] for change in result["changes"]] == [7, 15]
-    assert not same(whole, trained(tmp_path / "plain", schedule=schedule)[0])
+    assert not same(whole, trained(tmp_path / "plain", **variant)[0])
 
 
 def test_a_checkpoint_of_other_changes_is_not_gone_on_from(
@@ -154,10 +174,37 @@ def test_a_checkpoint_of_other_changes_is_not_gone_on_from(
     assert "step_000000012.pt comes from other changes by hand" in caplog.text
 
 
-@pytest.mark.parametrize("loss", ["dice", "bce", "dice+bce"])
-def test_every_loss_lowers_itself(tmp_path: Path, loss: str) -> None:
+@pytest.mark.parametrize("loss", ["dice", "bce", "focal", "tversky", {"dice": 1, "focal": 2}], ids=str)
+def test_every_loss_lowers_itself(tmp_path: Path, loss: Any) -> None:
     _, result = trained(tmp_path, loss=loss, steps=80, validate_every=20)
     assert result["best_score"] > 0.5
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "radam", "rmsprop", "sgd"])
+def test_every_optimizer_learns(tmp_path: Path, optimizer: str) -> None:
+    rate = {"sgd": 0.3, "rmsprop": 1e-3, "radam": 1e-2}.get(optimizer, 3e-3)
+    _, result = trained(tmp_path, optimizer=optimizer, learning_rate=rate, steps=60, weight_decay=1e-4)
+    assert result["best_score"] > 0.5
+
+
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
+    """Without norm and Dice over the batch, two batches of two give the gradients of one of four."""
+
+    def weights(**changes: Any) -> dict:
+        return trained(tmp_path / str(changes), steps=3, loss="bce", norm="none", **changes)[0]
+
+    once, twice, other = weights(batch=4), weights(batch=2, accumulate=2), weights(batch=2)
+    assert all(torch.allclose(once[name], twice[name], atol=1e-5) for name in once)
+    assert not all(torch.allclose(once[name], other[name], atol=1e-5) for name in once)
+
+
+def test_the_running_mean_of_weights_is_what_is_kept(tmp_path: Path) -> None:
+    """With a momentum that forgets at once it is the network itself."""
+    plain, _ = trained(tmp_path / "plain", validate_every=30)
+    forgetful, _ = trained(tmp_path / "forgetful", validate_every=30, ema=1e-12)
+    slow, _ = trained(tmp_path / "slow", validate_every=30, ema=0.99)
+    assert all(torch.allclose(plain[name].double(), forgetful[name].double(), atol=1e-6) for name in plain)
+    assert not same(plain, slow)
 
 
 def test_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
