@@ -819,6 +819,9 @@ def serve(
     connection_file: Annotated[
         Path | None, typer.Option(help="file that gets address and token, for clients of the same user")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="also answer tiktorch's clients there, by gRPC")
+    ] = None,
 ) -> None:
     """Train for clients of other programs and computers: jobs, images and models over HTTP."""
     from shallow2deep.errors import InputError
@@ -835,7 +838,7 @@ def serve(
     run_server(
         Options(
             root, tuple(readable or ()), host, port, token, tls_cert, tls_key, tuple(allow_origin or ()),
-            slots, cores, int(max_upload * 2**30), connection_file,
+            slots, cores, int(max_upload * 2**30), connection_file, grpc_port,
         )
     )  # fmt: skip
 
@@ -870,7 +873,10 @@ def demo(
 
 @app.command("tiktorch-server")
 def tiktorch_server(
-    data_root: Annotated[Path, typer.Option(help="folder for all that clients may read and write")],
+    root: Annotated[Path, typer.Option(help="folder for data, models and trainings of the server")],
+    readable: Annotated[
+        list[Path] | None, typer.Option(help="further folder of data that clients may name; repeatable")
+    ] = None,
     addr: Annotated[str, typer.Option(help="to listen on; other computers need a token")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
     connection_file: Annotated[
@@ -879,12 +885,14 @@ def tiktorch_server(
     kill_timeout: Annotated[
         float | None, typer.Option(min=0, help="seconds without a ping after which the server ends")
     ] = None,
-    allow: Annotated[list[Path] | None, typer.Option(help="a further folder that clients may read")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="S2D_SERVE_TOKEN", help="that clients have to show")
+    ] = None,
 ) -> None:
-    """Serve clients of tiktorch by gRPC: trainings, and predictions. The token, if any, is S2D_TOKEN's."""
-    from shallow2deep.service.tiktorch.running import serve
+    """Train and predict for clients of tiktorch, by gRPC; started as tiktorch's own server is."""
+    from shallow2deep.service.tiktorch.running import serve as run_server
 
-    serve(data_root, addr, port, connection_file, kill_timeout, allow or ())
+    run_server(root, addr, port, connection_file, kill_timeout, readable or (), token)
 
 
 class _Handler(logging.Handler):

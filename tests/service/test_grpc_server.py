@@ -17,7 +17,7 @@ from shallow2deep.errors import InputError  # noqa: E402
 from shallow2deep.service.places import Places  # noqa: E402
 from shallow2deep.service.tiktorch.grpc_server import TiktorchServer  # noqa: E402
 
-COMMAND = [sys.executable, "-m", "shallow2deep", "tiktorch-server", "--data-root"]
+COMMAND = [sys.executable, "-m", "shallow2deep", "tiktorch-server", "--root"]
 
 
 def begun(root: Path, *flags: str) -> tuple[subprocess.Popen[str], int]:

@@ -15,6 +15,13 @@ from tiktorch_client import Client, message  # noqa: E402
 
 from shallow2deep.exports.description import read_description  # noqa: E402
 from shallow2deep.exports.packaged_networks import torchscript_network  # noqa: E402
+from shallow2deep.inputs.models import models  # noqa: E402
+
+
+@pytest.fixture
+def package() -> Path:
+    """One of those that come along."""
+    return next(model.path for model in models() if model.name == "nuclei-2d")
 
 
 def opened(client: Client, **model: Any) -> Any:

@@ -4,6 +4,7 @@ import ipaddress
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 
@@ -37,6 +38,8 @@ class TiktorchServer:
         port: 0 for any that is free; `port` then tells it.
         token: what clients have to give.
         patience_s: seconds without a ping after which it ends; None if none is needed.
+        tls: files of a certificate and its key, PEM.
+        ends: whether a client may end it.
 
     Raises:
         InputError: no token where one is needed, or an address that cannot be used.
@@ -49,6 +52,8 @@ class TiktorchServer:
         port: int = 0,
         token: str | None = None,
         patience_s: float | None = None,
+        tls: tuple[Path, Path] | None = None,
+        ends: bool = True,
     ):
         if token is None and not is_loopback(address):
             raise InputError(f"{address} is open to other computers; give a token, or listen on 127.0.0.1")
@@ -62,15 +67,21 @@ class TiktorchServer:
         training_pb2_grpc.add_TrainingServicer_to_server(training, self._server)
         inference = InferenceCalls(uploads, leases, folder)
         inference_pb2_grpc.add_InferenceServicer_to_server(inference, self._server)
-        flight = FlightCalls(self._ended.set, patience_s)
+        flight = FlightCalls(self._ended.set if ends else None, patience_s)
         inference_pb2_grpc.add_FlightControlServicer_to_server(flight, self._server)
         data_store_pb2_grpc.add_DataStoreServicer_to_server(uploads, self._server)
         try:
-            self.port = self._server.add_insecure_port(f"{_in_brackets(address)}:{port}")
+            self.port = self._listen(f"{_in_brackets(address)}:{port}", tls)
         except RuntimeError:
             raise InputError(
                 f"{address}:{port} cannot be listened on; give another address or port"
             ) from None
+
+    def _listen(self, place: str, tls: tuple[Path, Path] | None) -> int:
+        if tls is None:
+            return int(self._server.add_insecure_port(place))
+        certificate, key = (path.read_bytes() for path in tls)
+        return int(self._server.add_secure_port(place, grpc.ssl_server_credentials([(key, certificate)])))
 
     def start(self) -> None:
         self._server.start()

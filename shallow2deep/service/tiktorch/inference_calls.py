@@ -171,26 +171,29 @@ class FlightCalls(services.FlightControlServicer):
     """Ends the server when it is told to, or if no ping comes for a while.
 
     Args:
-        end: ends the server; called once, from another thread.
+        end: ends the server; called once, from another thread. None if no client may.
         patience_s: how long a ping may be missing; None for ever.
     """
 
-    def __init__(self, end: Callable[[], None], patience_s: float | None):
+    def __init__(self, end: Callable[[], None] | None, patience_s: float | None):
         self._end, self._asked = end, threading.Event()
         self._pinged = time.monotonic()
-        threading.Thread(target=self._watch, args=[patience_s], daemon=True).start()
+        if end is not None:
+            threading.Thread(target=self._watch, args=[end, patience_s], daemon=True).start()
 
     def Ping(self, request: shared.Empty, context: grpc.ServicerContext) -> shared.Empty:
         self._pinged = time.monotonic()
         return shared.Empty()
 
     def Shutdown(self, request: shared.Empty, context: grpc.ServicerContext) -> shared.Empty:
+        if self._end is None:
+            raise InputError("this server is not only for you, so that no client can end it")
         self._asked.set()
         return shared.Empty()
 
-    def _watch(self, patience_s: float | None) -> None:
+    def _watch(self, end: Callable[[], None], patience_s: float | None) -> None:
         while not self._asked.wait(_POLL):
             if patience_s is not None and time.monotonic() - self._pinged > patience_s:
                 log.warning("no ping came for %g s; the server ends", patience_s)
                 break
-        self._end()
+        end()

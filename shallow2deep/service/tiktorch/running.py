@@ -9,8 +9,6 @@ from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import one_writer, write_text
 from shallow2deep.service.places import Places
 
-TOKEN = "S2D_TOKEN"  # environment variable
-
 
 def serve(
     root: Path,
@@ -19,6 +17,7 @@ def serve(
     connection_file: Path | None,
     patience_s: float | None,
     readable: Sequence[Path] = (),
+    token: str | None = None,
 ) -> None:
     """Serves until a client ends it, no ping comes, or it is stopped by a signal.
 
@@ -28,17 +27,19 @@ def serve(
         root: see `Places`.
         connection_file: gets `{"addr": …, "port": …}`.
         readable: further folders that clients may read.
+        token: that clients have to show.
 
     Raises:
         InputError: grpcio is missing, or an address that cannot be used; RunBusyError: another server uses
             the root.
     """
-    try:
-        from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
-    except ImportError as error:
-        raise InputError(f"serving needs grpcio ({error}); pip install 'shallow2deep[serve]'") from None
     with one_writer(root, "server"):
-        token = os.environ.get(TOKEN) or None
+        try:
+            from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{error.name} is missing, which this server needs; pip install 'shallow2deep[serve]'"
+            ) from None
         server = TiktorchServer(Places(root, readable), address, port, token, patience_s)
         print(os.getpid(), flush=True)  # noqa: T201 - what starts it reads this
         if connection_file:

@@ -54,8 +54,6 @@ def asked_for(text: str, places: Places) -> Asked:
     given, optional = _ON_DEVICE[command]
     sections = [*given, *(section for section in optional if settings.get(section) is not None)]
     settings = merged(settings, {section: {"device": name} for section in sections})
-    if file := next((one for one in map(_own_network, settings.values()) if one), None):
-        raise SettingsError(f"{file} holds Python, which no client can have run here; leave out network.file")
     checked = validated(model_of(command), settings, _ORIGIN)
     return Asked(command, places.anchored(checked.model_dump(mode="json", exclude_unset=True)), name)
 
@@ -70,9 +68,3 @@ def _read(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SettingsError(f"{_ORIGIN}: a mapping of settings was expected, not {type(values).__name__}")
     return values
-
-
-def _own_network(section: Any) -> str | None:
-    """The file of a network of one's own that a section of settings names, if any."""
-    network = section.get("network") if isinstance(section, Mapping) else None
-    return str(network["file"]) if isinstance(network, Mapping) and network.get("file") else None
