@@ -61,6 +61,7 @@ _HOMES = {
     "Client": "service.client",
     "Aborted": "errors",
     "DamagedFileError": "errors",
+    "DeniedError": "errors",
     "FeatureMismatchError": "errors",
     "InputError": "errors",
     "Interrupted": "errors",
@@ -71,6 +72,8 @@ _HOMES = {
     "RunBusyError": "errors",
     "SettingsError": "errors",
     "Shallow2DeepError": "errors",
+    "TakenError": "errors",
+    "TooLargeError": "errors",
     "TooLittleMemoryError": "errors",
 }
 __all__ = sorted(_HOMES)
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.train import train as train
     from shallow2deep.errors import Aborted as Aborted
     from shallow2deep.errors import DamagedFileError as DamagedFileError
+    from shallow2deep.errors import DeniedError as DeniedError
     from shallow2deep.errors import FeatureMismatchError as FeatureMismatchError
     from shallow2deep.errors import InputError as InputError
     from shallow2deep.errors import Interrupted as Interrupted
@@ -98,6 +102,8 @@ if TYPE_CHECKING:
     from shallow2deep.errors import RunBusyError as RunBusyError
     from shallow2deep.errors import SettingsError as SettingsError
     from shallow2deep.errors import Shallow2DeepError as Shallow2DeepError
+    from shallow2deep.errors import TakenError as TakenError
+    from shallow2deep.errors import TooLargeError as TooLargeError
     from shallow2deep.errors import TooLittleMemoryError as TooLittleMemoryError
     from shallow2deep.evaluation.pictures import Picture as Picture
     from shallow2deep.evaluation.pictures import show as show

@@ -85,14 +85,14 @@ def serve(options: Options) -> None:
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
     with listening(options.host, options.port) as listener, jobs.serving():
         _load_certificate(config, options)
         url = _url_of(options, listener)
         log.warning("shallow2deep answers at %s (data in %s)", url, places.root)
         if token and not options.token:
             log.warning("token: %s", token)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
         with _connection_file(options.connection_file, url, token), _grpc(options, places, token):
             uvicorn.Server(config).run([listener])
 

@@ -1,35 +1,34 @@
-"""A server of tiktorch's services, and a client with messages of its own."""
+"""A data root with jobs, which are killed after the test."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
-from unet_yaml import write_planes, write_volumes
+from tiny import Data
 
+pytest.importorskip("fastapi", reason="the service is the extra serve")
+
+from shallow2deep.runs import steering
+from shallow2deep.runs.worker import worker_at
+from shallow2deep.service.jobs import Job, Jobs
 from shallow2deep.service.places import Places
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root, with images."""
-    places = Places(tmp_path_factory.mktemp("root"))
-    write_planes(places.root / "data")
-    write_volumes(places.root / "data")
-    return places.root
+def kill(job: Job) -> None:
+    if worker := worker_at(job.run):
+        psutil.Process(worker.pid).kill()
+        steering.wait_until(job.run, lambda now: now.worker is None, 30)
 
 
-@pytest.fixture(scope="module")
-def client(root: Path) -> Iterator[Any]:
-    """Of a server of that root."""
-    pytest.importorskip("grpc", reason="the server needs grpcio, the extra serve")
-    from tiktorch_client import Client
+@pytest.fixture
+def places(tmp_path: Path, data: Data) -> Places:
+    return Places(tmp_path / "root", [data.folder])
 
-    from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
 
-    server = TiktorchServer(Places(root))
-    server.start()
-    found = Client(server.port)
+@pytest.fixture
+def jobs(places: Places) -> Iterator[Jobs]:
+    found = Jobs(places)
     yield found
-    found.close()
-    server.stop()
+    for job in found.all():
+        kill(job)
