@@ -558,6 +558,19 @@ def network(
     print_rows(describe_network(name, [int(side) for side in sides] if sides else None, batch))
 
 
+@app.command("inspect-batch")
+def inspect_batch(
+    run: Annotated[Path, typer.Argument(help="run of enhancer-train, whose pool is finished")],
+    out: Annotated[Path, typer.Option(help="PNG")],
+    step: Annotated[int, typer.Option(min=0, help="of training")] = 0,
+    net: Annotated[str, typer.Option("--network", help="enhancer, with_raw or source_net")] = "enhancer",
+) -> None:
+    """Draw the samples that a network is trained on at a step, as it sees them, with their labels."""
+    from shallow2deep.commands.inspect_batch import inspect_batch as run_inspect_batch
+
+    typer.echo(run_inspect_batch(run, out, step, net))
+
+
 ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")
 app.add_typer(ilp_app, name="ilp")
 Project = Annotated[

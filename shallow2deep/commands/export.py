@@ -307,7 +307,8 @@ def _card(title: str, model: _Model) -> str:
         f"- gives: {', '.join(output.title for output in spec.outputs)}, probabilities in 0..1",
         f"- pixel size of the training data, nm: {_or_unknown(spec.voxel_size)}",
         f"- network: {spec.layers.in_words} in {spec.ndim}D, {spec.features} features, {len(spec.strides)} "
-        f"poolings, stem of stride {spec.stem[0]}; {training.get('step', 'an unknown number of')} steps",
+        f"poolings, stem of stride {spec.stem[0]}; {training.get('step', 'an unknown number of')} steps"
+        f"{'; ' + training['ended'] if 'ended' in training else ''}",
     ]
     if not spec.layers.is_local:
         lines.append(

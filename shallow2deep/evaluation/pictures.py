@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
 from shallow2deep.io.atomic import atomic_path, write_bytes
+from shallow2deep.outputs import IGNORED
 
 CLASS_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")  # of strokes and maps
 STROKES, OUTLINES, INSTANCES = "strokes", "outlines", "objects"
@@ -31,6 +32,40 @@ def save_panel(path: Path, rows: Sequence[Mapping[str, np.ndarray]], captions: S
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         _panel(rows, captions).savefig(temporary, dpi=130, metadata={"Software": None})
+    return path
+
+
+def save_samples(
+    path: Path,
+    samples: Sequence[tuple[np.ndarray, np.ndarray]],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> Path:
+    """Writes a PNG with a row for each training sample: its inputs, and the first with its targets' outlines.
+
+    Args:
+        samples: inputs `(C, y, x)`, and targets `(K, y, x)`, of which `IGNORED` is hatched.
+        inputs, outputs: titles of the channels.
+    """
+    fig = Figure((2.2 * (len(inputs) + 1), 2.2 * len(samples) + 0.35), layout="constrained")
+    axes = fig.subplots(len(samples), len(inputs) + 1, squeeze=False)
+    for line, (image, targets) in zip(axes, samples, strict=True):
+        for axis, channel in zip(line, [*image, image[0]], strict=True):
+            axis.set_axis_off()
+            low, high = np.percentile(channel, (0.5, 99.5))
+            axis.imshow(channel, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        for truth, colour in zip(targets, cycle(CLASS_COLOURS[1:]), strict=False):
+            inside, ignored = truth == 1, truth == IGNORED
+            if inside.any() and not inside.all():
+                line[-1].contour(inside, [0.5], colors=[colour], linewidths=0.8)
+            if ignored.any():
+                line[-1].contourf(ignored, [0.5, 1.5], colors="none", hatches=["///"])
+    titles = [*inputs, f"{inputs[0]}, with {', '.join(outputs)}"]
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        fig.savefig(temporary, dpi=130, metadata={"Software": None})
     return path
 
 

@@ -159,9 +159,7 @@ def _torchscript(model: nn.Module, example: Tensor) -> bytes:
     out = io.BytesIO()
     with _new_names(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it advises torch.export, which ilastik lacks
-        warnings.filterwarnings(
-            "ignore", "Converting a tensor to a Python boolean"
-        )  # group norm checks sizes
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")  # by group norm
         torch.jit.save(torch.jit.trace(model, example, check_trace=False), out)
     # debug files hold paths of this computer, and the id is a hash over them
     return repack(out.getvalue(), lambda name: not name.endswith((".debug_pkl", "/serialization_id")))

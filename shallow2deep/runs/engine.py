@@ -3,8 +3,8 @@
 A stage's folder holds its artifacts and, written last, `manifest.json`: the stage's key (settings, inputs,
 version) and the sha256 of every artifact. `begun.json` holds the same key while the stage is at work, so that
 what an interrupted run left behind is used only if it belongs to the same work, and is as it was written. The
-folders in `SCRATCH` (checkpoints, learning curves) are no artifacts, and neither is `metadata.json`: what is
-said of a result without deciding it, which may be told anew without making the result anew.
+folders in `SCRATCH` (checkpoints, learning curves, snapshots) are no artifacts, and neither is
+`metadata.json`: what is said of a result without deciding it, which may be told anew without making it anew.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 RESULTS = 3  # version of the stages' results; raised when the same settings and inputs would give others
 MANIFEST, BEGUN, METADATA, MINUTES = "manifest.json", "begun.json", "metadata.json", "minutes.json"
 _FINGERPRINT = re.compile("[0-9a-f]{40}")
-SCRATCH = ("checkpoints", "tensorboard", "unfinished")
+SCRATCH = ("checkpoints", "tensorboard", "unfinished", "snapshots", "best", "previews")
 _NOTED = Path("unfinished", "artifacts.txt")
 
 

@@ -53,6 +53,9 @@ class SourceData(RawData):
 
     labels: Names
     name: str | None = Field(None, description="what leave_out calls it")
+    priority: float = Field(
+        1.0, gt=0, description="how often networks learn from one of its patches, beside those of others"
+    )
     label_axes: str | None = None
     ignore_label: int | None = Field(
         None, description="value of the labels' pixels that do not count, such as 255"

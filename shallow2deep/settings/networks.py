@@ -11,6 +11,7 @@ from shallow2deep.settings.base import (
     FLAGS,
     IF_SET,
     Fraction,
+    NamesOrNone,
     Positive,
     Settings,
     different,
@@ -87,10 +88,30 @@ class NetworkSettings(Settings):
 class AugmentSettings(Settings):
     """Changes to a training sample; each probability is that of the change being made at all."""
 
+    flips: Annotated[str, Field(pattern="^[zyx]*$")] = Field(
+        "zyx", description="axes along which samples are mirrored", json_schema_extra=IF_SET
+    )
+    turns: bool = Field(
+        True, description="by quarters; false where up and down differ", json_schema_extra=IF_SET
+    )
     elastic: Fraction = 0.5
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(
+        180.0, description="of elastic: degrees at most", json_schema_extra=IF_SET
+    )
+    border: Literal["mirror", "constant", "reject"] = Field(
+        "mirror",
+        description="of elastic, where it reaches beyond a sample: mirror; constant: 0, and those pixels do "
+        "not count; reject: that sample stays as it is",
+        json_schema_extra=IF_SET,
+    )
     zoom: Annotated[tuple[float, float], AfterValidator(rising)] = (0.75, 1.33)
     temperature: Fraction = Field(0.3, description="contrast and offset: of a map's log-odds, or of raw")
     invert: Fraction = Field(0.0, description="raw turned to its negative")
+    per_channel: bool = Field(
+        False,
+        description="each raw channel's grey values are changed on their own",
+        json_schema_extra=IF_SET,
+    )
     noise: Fraction = 0.4
     blur: Fraction = 0.3
     dropout: Fraction = Field(0.3, description="regions replaced by a constant")
@@ -155,7 +176,28 @@ class OptimisationSettings(Settings):
         "their place; 0: none",
         json_schema_extra=IF_SET,
     )
+    max_runtime: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="minutes of training, without pauses, after which it ends as behind its last step",
+        json_schema_extra=IF_SET,
+    )
     checkpoint_every: Positive = Field(250, json_schema_extra=ASIDE)
+    snapshot_every: Positive | None = Field(
+        None, description="steps after which the network is kept in snapshots/", json_schema_extra=ASIDE
+    )
+    snapshot_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the same by time", json_schema_extra=ASIDE
+    )
+    keep_best: int = Field(
+        0, ge=0, description="so many networks of the best scores are kept in best/", json_schema_extra=ASIDE
+    )
+    previews: NamesOrNone = Field(
+        (),
+        description="images that are drawn in previews/ as the network sees and maps them: maps for an "
+        "enhancer, else raw",
+        json_schema_extra=ASIDE,
+    )
+    preview_every: Positive = Field(250, description="steps between them", json_schema_extra=ASIDE)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor computes in it"
     )
@@ -200,6 +242,12 @@ class TrainingSettings(OptimisationSettings):
         1.0,
         description="of foreground pixels in bce and focal: a number, one for each output, or frequency: "
         "background over foreground in the training samples, at most 100",
+        json_schema_extra=IF_SET,
+    )
+    foreground: Fraction = Field(
+        0.0,
+        description="share of the training samples that are chosen to contain the class that they are of, "
+        "for rare ones",
         json_schema_extra=IF_SET,
     )
     schedule: Schedule = "cosine"  # decides also by default, as it always did
@@ -275,6 +323,9 @@ class SegmentorSettings(OptimisationSettings):
         json_schema_extra={**ASIDE, **FLAGS, "flag_name": "segmentor", "metavar": "VARIANT"},
     )
     steps: Positive = 600
+    with_strokes: Fraction = Field(
+        0.5, description="share of the training samples that contain a stroke", json_schema_extra=IF_SET
+    )
     stroke_weight: float = Field(1.0, ge=0, description="of the loss under strokes, which are true labels")
     consistency_weight: float = Field(1.0, ge=0)
     consistency_noise: float = Field(0.1, ge=0, description="in deviations of raw")

@@ -91,7 +91,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return absolute_names(values, path.resolve().parent)
 
 
-_NAMES_OF_DATA = {"raw", "labels", "strokes", "file", "enhancer", "weights", "ilp", "probabilities"}
+_NAMES_OF_DATA = {
+    "raw",
+    "labels",
+    "strokes",
+    "file",
+    "enhancer",
+    "weights",
+    "ilp",
+    "probabilities",
+    "previews",
+}
 
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from shallow2deep.errors import SettingsError
+from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Source
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, save_model
@@ -30,6 +33,7 @@ from shallow2deep.settings import (
 )
 from shallow2deep.stages.forests import views
 from shallow2deep.training.augment import Kind, augment
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.loop import Samples, train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
@@ -40,6 +44,11 @@ log = logging.getLogger(__name__)
 
 _COUNTED = 200  # samples in which foreground is counted
 _MOST = 100.0  # times that a pixel can weigh more than another
+
+
+def save_as(spec: ModelSpec, folder: Path, network: nn.Module) -> None:
+    """Writes a network that is described by `spec`."""
+    save_model(folder, network, spec)
 
 
 def built(spec: ModelSpec, seed: int, stage: str) -> nn.Module:
@@ -84,6 +93,21 @@ def augmentation(
         return augment(images, targets, inputs, settings.augment, random, spec.is_isotropic)
 
     return change
+
+
+def priorities(config: EnhancerTrainConfig) -> dict[str, list[float]]:
+    """How often networks learn from sources, if not from all alike."""
+    found = [source.priority for source in config.sources]
+    return {"priorities": found} if len(set(found)) > 1 else {}
+
+
+def _shares(config: EnhancerTrainConfig, patches: Sequence[int]) -> list[float] | None:
+    """How often each training patch is chosen; None if all are alike."""
+    if not priorities(config):
+        return None
+    found = views(config, len(config.sources), "training")
+    wanted = [config.sources[found[i % len(found)].source].priority for i in patches]
+    return [one / sum(wanted) for one in wanted]
 
 
 def _used_patches(config: EnhancerTrainConfig, part: str) -> list[int]:
@@ -147,14 +171,16 @@ def pool_network_stage(
         "strides": spec.strides,
         "leave_out": sorted(config.leave_out),
         **own_source(spec),
+        **priorities(config),
         **settings.deciding(),
     }
+    previews = open_previews(settings, spec)
     licences = [data.licence for data in config.sources if data.name not in config.leave_out]
     metadata = {"name": config.name, "data_licences": list(dict.fromkeys(licences))}
     networks = {".": (spec, inputs)}
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
-    work = partial(train_networks, networks, settings, config, source.spec.to_dict())
+    work = partial(train_networks, networks, settings, config, source.spec.to_dict(), previews)
     return Stage(
         spec.kind,
         deciding,
@@ -212,15 +238,45 @@ def train_networks(
     settings: TrainingSettings,
     config: EnhancerTrainConfig,
     features: dict[str, Any],
+    previews: Mapping[str, np.ndarray],
     job: Job,
 ) -> None:
-    """Trains and saves networks, by description and inputs, each in its own part of the stage's folder."""
+    """Trains and saves networks, by description and inputs, each in its own part of the stage's folder.
+
+    Args:
+        previews: for the first one.
+    """
     for place, (spec, inputs) in networks.items():
         folder = job.folder / place
         folder.mkdir(exist_ok=True)
-        train_on_pool(spec, inputs, settings, config, features, place, job)
+        train_on_pool(spec, inputs, settings, config, features, place, job, previews if place == "." else {})
         if place != ".":
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # they are no artifact
+
+
+def pool_samples(
+    spec: ModelSpec,
+    inputs: tuple[Kind, ...],
+    settings: TrainingSettings,
+    config: EnhancerTrainConfig,
+    pool: Path,
+    count: int,
+) -> TrainingSamples:
+    """What the network of `spec` is trained on."""
+    patches = _used_patches(config, "training")
+    return TrainingSamples(
+        pool,
+        "training",
+        spec.outputs,
+        inputs,
+        patches,
+        settings.patch,
+        count,
+        config.seed,
+        spec.kind,
+        settings.foreground,
+        _shares(config, patches),
+    )
 
 
 def train_on_pool(
@@ -231,23 +287,14 @@ def train_on_pool(
     features: dict[str, Any],
     place: str,
     job: Job,
+    previews: Mapping[str, np.ndarray],
 ) -> None:
     """Trains and saves the network of `spec`, in a part of the stage's folder."""
     folder, changes = job.folder / place, changes_of(config, job.folder.name, place)
     network = built(spec, config.seed, spec.kind)
     pool = job.run / "probabilities" / "pool.zarr"
-    training, validation = (_used_patches(config, part) for part in ("training", "validation"))
-    samples = TrainingSamples(
-        pool,
-        "training",
-        spec.outputs,
-        inputs,
-        training,
-        settings.patch,
-        samples_used(settings, changes),
-        config.seed,
-        spec.kind,
-    )
+    validation = _used_patches(config, "validation")
+    samples = pool_samples(spec, inputs, settings, config, pool, samples_used(settings, changes))
     unchanged = ValidationSamples(pool, "validation", spec.outputs, inputs, validation, spec.step)
     objective = Supervised(loss_of(settings, foreground_weights(settings, samples, len(spec.outputs))))
     change = augmentation(inputs, spec, settings, config.seed, spec.kind)
@@ -265,6 +312,8 @@ def train_on_pool(
         changes,
         steer,
         config.seed,
+        Keeper(folder, settings, partial(save_as, spec)),
+        previews,
     )
     record = {
         "classes": list(config.classes),

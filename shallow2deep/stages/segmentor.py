@@ -10,6 +10,7 @@ from torch import nn
 
 from shallow2deep.errors import InputError
 from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.results import SKIPPED, save_map
 from shallow2deep.inputs.target import Target
 from shallow2deep.io.known import Known
@@ -34,9 +35,11 @@ from shallow2deep.stages.network_training import (
     own_source,
     recorded_changes,
     require_trainable,
+    save_as,
     versions,
 )
 from shallow2deep.training.augment import Kind
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import FromPseudoLabels
 from shallow2deep.training.segments import samples_used
@@ -65,6 +68,7 @@ def network_stage(
         voxel_size=target.voxel_size,
     )
     require_trainable("segmentor.patch", settings.patch, spec)
+    open_previews(settings, spec)  # whether they can be
     deciding = {
         "seed": config.seed,
         "classes": config.classes,
@@ -106,13 +110,14 @@ def train_segmentor(
     training = TrainingSettings(**shared, validate_every=settings.steps)
     changes = [_validating_last(change) for change in changes_of(config, name)]
     count = samples_used(training, changes)
-    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name)
+    samples = TargetSamples(place, settings.patch, channels, count, config.seed, name, settings.with_strokes)
     kinds: list[Kind] = ["raw" for _ in range(channels)]
     change = augmentation(kinds, spec, settings, config.seed, name)
     validation = TargetValidation(place, settings.patch, channels)
     seed = integer_seed(config.seed, f"{name} noise")
     objective = FromPseudoLabels(network, settings, variant or "plain", seed)
     steer = partial(job.steer, ".")
+    normalised = spec.normalised_by(moments.mean, moments.deviation)
     result = train(
         network,
         samples,
@@ -126,6 +131,8 @@ def train_segmentor(
         changes,
         steer,
         seed,
+        Keeper(job.folder, settings, partial(save_as, normalised)),
+        open_previews(settings, normalised),
     )
     record = {
         "features": target.spec.to_dict(),
@@ -135,8 +142,7 @@ def train_segmentor(
         "training": result,
         "versions": versions(),
     }
-    trained = spec.with_record(record).normalised_by(moments.mean, moments.deviation)
-    save_model(job.folder, network, trained)
+    save_model(job.folder, network, normalised.with_record(record))
     predict_all(job, *load_model(job.folder), target, choose_device(settings.device))
 
 

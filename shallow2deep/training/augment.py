@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 
+from shallow2deep.outputs import IGNORED
 from shallow2deep.settings import AugmentSettings
 
 Kind = Literal["map", "raw"]
@@ -52,7 +53,8 @@ def augment(
     raws = [c for c, kind in zip(channels, kinds, strict=True) if kind == "raw"]
     maps = [c for c, kind in zip(channels, kinds, strict=True) if kind == "map"]
     if raws:
-        changed = iter(_change_raw(torch.cat(raws, 1), settings, draw).unbind(1))
+        together = raws if settings.per_channel else [torch.cat(raws, 1)]
+        changed = iter(torch.cat([_change_raw(raw, settings, draw) for raw in together], 1).unbind(1))
         channels = [next(changed)[:, None] if k == "raw" else c for c, k in zip(channels, kinds, strict=True)]
     if maps:
         changed = iter(_change_maps(torch.cat(maps, 1), settings, draw).unbind(1))
@@ -97,28 +99,35 @@ def change_geometry(
 ) -> tuple[Tensor, Tensor]:
     """Flips and quarter turns for each sample; for some a smooth deformation with rotation and zoom.
 
-    Inputs are sampled bilinearly, targets at their nearest pixels; beyond the border both are mirrored.
+    Inputs are sampled bilinearly, targets at their nearest pixels.
     """
     n, size = len(inputs), inputs.shape[-2:]
     draw = _Draws(inputs, random)
-    for axis in range(2, inputs.ndim):
-        flipped = draw.chosen(0.5) > 0
+    for axis, name in enumerate("zyx"[5 - inputs.ndim :], 2):
+        flipped = draw.chosen(0.5 if name in settings.flips else 0) > 0
         inputs, targets = (torch.where(flipped, x.flip(axis), x) for x in (inputs, targets))
     for plane in combinations(range(2, inputs.ndim), 2) if cubes else [(inputs.ndim - 2, inputs.ndim - 1)]:
         if inputs.shape[plane[0]] == inputs.shape[plane[1]]:
-            turned = draw.chosen(0.5) > 0
+            turned = draw.chosen(0.5 if settings.turns else 0) > 0
             inputs, targets = (torch.where(turned, torch.rot90(x, 1, plane), x) for x in (inputs, targets))
     deformed = draw.chosen(settings.elastic) > 0
     if not bool(deformed.any()):
         return inputs, targets
     where = _deformation(n, size, settings, draw)
-    moved = _sampled(inputs, where, "bilinear"), _sampled(targets, where, "nearest")
+    beyond = (where.abs() > 1).any(-1)  # n, y, x
+    if settings.border == "reject":
+        deformed = deformed & ~beyond.flatten(1).any(1).view_as(deformed)
+    padding = "zeros" if settings.border == "constant" else "reflection"
+    moved = _sampled(inputs, where, "bilinear", padding), _sampled(targets, where, "nearest", padding)
+    if settings.border == "constant" and targets.dtype == torch.uint8:  # others have weights, which are 0
+        moved = moved[0], moved[1].masked_fill(beyond.view(n, *(1,) * (inputs.ndim - 3), *size), IGNORED)
     return tuple(torch.where(deformed, a, b) for a, b in zip(moved, (inputs, targets), strict=True))  # type: ignore[return-value]
 
 
 def _deformation(n: int, size: Sequence[int], settings: AugmentSettings, draw: _Draws) -> Tensor:
     """Where each pixel comes from, `(n, y, x, 2)` as `grid_sample` takes it."""
-    angle = draw.uniform(-math.pi, math.pi).view(n)
+    most = math.radians(settings.rotation)
+    angle = draw.uniform(-most, most).view(n)
     factor = torch.exp(draw.uniform(*map(math.log, settings.zoom))).view(n)
     cos, sin, ratio = torch.cos(angle) / factor, torch.sin(angle) / factor, size[0] / size[1]
     zero = torch.zeros_like(cos)
@@ -136,8 +145,8 @@ def _planes(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1, *x.shape[-2:])
 
 
-def _sampled(x: Tensor, where: Tensor, mode: str) -> Tensor:
-    found = grid_sample(_planes(x).float(), where, mode, padding_mode="reflection", align_corners=False)
+def _sampled(x: Tensor, where: Tensor, mode: str, padding: str) -> Tensor:
+    found = grid_sample(_planes(x).float(), where, mode, padding_mode=padding, align_corners=False)
     return found.reshape(x.shape).to(x.dtype)
 
 

@@ -5,12 +5,13 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import imageio.v3 as iio
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -24,7 +25,9 @@ from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.curves import Curves
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.objectives import Forward, Objective, follow
+from shallow2deep.training.previews import draw_previews
 from shallow2deep.training.schedules import factor_of, optimizer_of, rate_set_at, rise_of, scheduler_of
 from shallow2deep.training.segments import Segment, segment_at, segments
 
@@ -56,6 +59,8 @@ def train(
     changes: Sequence[Change] = (),
     steer: Callable[[int], None] = lambda step: None,
     seed: int = 0,
+    keeper: Keeper | None = None,
+    previews: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
@@ -72,10 +77,12 @@ def train(
         steer: called with the number of steps made when `watch` asks; may end the work, to go on from its
             checkpoint with more changes.
         seed: of what networks draw in training, such as dropout.
+        keeper: of networks at some steps, and of the best.
+        previews: images by name, as the network takes them, that are drawn as it maps them.
 
     Returns:
-        `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs), the `history` of scores, and
-        the `changes` that there were.
+        `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs), the `history` of scores, the
+        `changes` that there were, and how it `ended` if its time was over before its steps.
 
     Raises:
         NotFiniteError: loss or weights became NaN or infinite; the last good checkpoint stays.
@@ -89,6 +96,8 @@ def train(
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
     state = _TrainingState(network, settings, objective, changes)
     state.restore(folder / "checkpoints")
+    if keeper:
+        keeper.forget_after(state.step)
 
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
@@ -102,7 +111,7 @@ def train(
     ):
         while state.goes_on():
             settings = state.settings
-            asked = time.monotonic()
+            asked, before = time.monotonic(), state.seconds
             inputs, targets = next(batches)
             waited += time.monotonic() - asked
             inputs, targets = inputs.to(device), targets.to(device)
@@ -117,7 +126,9 @@ def train(
             curves.scalar("training/loss", value, state.step)
             curves.scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
 
-            due = state.step % settings.validate_every == 0 or state.step == settings.steps
+            state.seconds = before + time.monotonic() - asked
+            last = state.step == settings.steps or state.is_out_of_time
+            due = state.step % settings.validate_every == 0 or last
             stop = watch.asks()
             save = stop or state.step % settings.checkpoint_every == 0
             if due or save:
@@ -129,6 +140,14 @@ def train(
                 curves.picture("validation/input_truth_prediction", picture, state.step)
                 _save_picture(folder / "tensorboard" / "validation.png", picture, watch)
                 state.note_score(sum(scores) / len(scores))
+                if keeper:
+                    keeper.after_score(state.validated, state.history)
+            if previews and (last or state.step % settings.preview_every == 0):
+                for path in draw_previews(folder, previews, state.validated, state.step, device):
+                    watch.picture("a preview", path)
+            state.seconds = before + time.monotonic() - asked
+            if keeper:
+                keeper.after_step(state.validated, state.step, (before, state.seconds))
             if save:
                 state.save(folder / "checkpoints")
             if stop:
@@ -138,12 +157,16 @@ def train(
     log.info(
         "trained to step %d; %.1f %% of the time waiting for samples", state.step, 100 * waited / elapsed
     )
+    ended = state.ended
+    if ended:
+        log.warning("%s", ended)
     network.load_state_dict(state.best_weights)
     return {
         "step": state.step,
         "best_step": state.best_step,
         "best_score": round(state.best_score, 6),
         "history": state.history,
+        **({"ended": ended} if ended else {}),
         **({"changes": _plain(changes)} if changes else {}),
     }
 
@@ -186,15 +209,30 @@ class _TrainingState:
         self.scheduler = scheduler_of(settings, self.optimizer)
         self.average = copy.deepcopy(network).requires_grad_(False) if settings.ema else None
         self.step, self.best_step, self.best_score = 0, 0, -1.0
+        self.seconds = 0.0  # that training took, in all
         self.history: list[list[float]] = []
         self.best_weights: dict[str, Tensor] = {}
 
     def goes_on(self) -> bool:
         """Whether there is a step to make, under the settings that hold for it."""
-        if self.step >= self.parts[-1].end:
+        validated = bool(self.history) and self.history[-1][0] == self.step
+        if self.step >= self.parts[-1].end or (self.is_out_of_time and validated):
             return False
         self._enter(segment_at(self.parts, self.step))
         return not self._is_exhausted()
+
+    @property
+    def is_out_of_time(self) -> bool:
+        limit = self.settings.max_runtime
+        return limit is not None and self.seconds >= 60 * limit
+
+    @property
+    def ended(self) -> str:
+        """Why it ended before its last step, if time was the reason."""
+        if not self.is_out_of_time or self.step >= self.parts[-1].end or self._is_exhausted():
+            return ""
+        limit = f"max_runtime of {self.settings.max_runtime:g} min"
+        return f"training ended by its {limit} at step {self.step} of {self.parts[-1].end}"
 
     def _enter(self, part: Segment) -> None:
         """Takes over the settings of a part; a state from inside it has its rate already."""
@@ -278,7 +316,7 @@ class _TrainingState:
 
     def save(self, folder: Path) -> None:
         state = {part: getattr(self, part).state_dict() for part in self._parts}
-        own = ("step", "best_step", "best_score", "history", "best_weights")
+        own = ("step", "seconds", "best_step", "best_score", "history", "best_weights")
         made = {"changes": self._changes_before(self.step)}
         save_checkpoint(folder, self.step, state | made | {name: getattr(self, name) for name in own})
 

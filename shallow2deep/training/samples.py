@@ -45,7 +45,10 @@ class _Pool:
     def arrays(self) -> dict[str, Any]:
         """Those that are used; read once if there is room for them, as each is read again and again."""
         group: Any = zarr.open_group(self.path, mode="r")[self.part]  # zarr's types don't tell that it is one
-        used = {"maps", *(_HELD_IN[what] for what in (*self.inputs, *(role.role for role in self.roles)))}
+        used = {
+            "maps",
+            *(_HELD_IN[what] for what in (*self.inputs, *(role.role for role in self.roles))),
+        }
         found = {name: array for name, array in group.arrays() if name in used}
         size = sum(size_in_bytes(array.shape, array.dtype) for array in found.values())
         if size > psutil.virtual_memory().available // _SHARE:
@@ -70,6 +73,14 @@ class _Pool:
         return _tensors(image, truth)
 
 
+def start_around(
+    place: Sequence[int], size: Sequence[int], shape: Sequence[int], rng: np.random.Generator
+) -> list[int]:
+    """Where a window of this size starts that contains a pixel of an image."""
+    sides = zip(place, size, shape, strict=True)
+    return [int(np.clip(p - rng.integers(s), 0, n - s)) for p, s, n in sides]
+
+
 def _where(values: np.ndarray, wanted: int) -> np.ndarray:
     """1 where values are the wanted one, `IGNORED` where they are that, else 0; uint8."""
     return np.where(values == IGNORED, IGNORED, values == wanted).astype(np.uint8)
@@ -85,12 +96,16 @@ class TrainingSamples(_Pool):
 
     Attributes:
         stage: its random numbers are this stage's.
+        foreground: share of the crops that are chosen to contain the class that they are of.
+        shares: how often each patch is chosen, adding up to 1; all alike if not given.
     """
 
     size: tuple[int, ...]
     count: int
     seed: int
     stage: str
+    foreground: float = 0.0
+    shares: Sequence[float] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -99,7 +114,14 @@ class TrainingSamples(_Pool):
         rng = generator(self.seed, f"{self.stage} sample", index)
         _, forests, classes, *shape = self.arrays["maps"].shape
         patch, forest, number = (int(rng.integers(n)) for n in (len(self.patches), forests, classes))
+        if self.shares is not None:
+            patch = int(rng.choice(len(self.patches), p=self.shares))
         starts = [int(rng.integers(0, n - s + 1)) for n, s in zip(shape, self.size, strict=True)]
+        if self.foreground and rng.random() < self.foreground:
+            held = np.argwhere(np.asarray(self.arrays["classes"][self.patches[patch]]) == number + 1)
+            if len(held):
+                place = held[rng.integers(len(held))]
+                starts = start_around(place, self.size, shape, rng)
         window = tuple(slice(a, a + s) for a, s in zip(starts, self.size, strict=True))
         return self.sample(self.patches[patch], forest, number + 1, window)
 

@@ -12,6 +12,7 @@ import zarr
 from shallow2deep.outputs import IGNORED
 from shallow2deep.seeding import generator
 from shallow2deep.training.loop import Sample
+from shallow2deep.training.samples import start_around
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,7 @@ class TargetSamples(_TargetPool):
         if len(self._strokes) and rng.random() < self.with_strokes:
             image, *place = self._strokes[rng.integers(len(self._strokes))]
             shape = self._arrays[image].shape[1:]
-            starts = [
-                int(np.clip(p - rng.integers(s), 0, n - s))
-                for p, s, n in zip(place, self.size, shape, strict=True)
-            ]
+            starts = start_around(place, self.size, shape, rng)
         else:
             areas = np.array([np.prod(array.shape[1:], dtype=float) for array in self._arrays])
             image = rng.choice(len(areas), p=areas / areas.sum())

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shallow2deep.outputs import IGNORED
 from shallow2deep.settings import AugmentSettings
 from shallow2deep.training.augment import Kind, augment, change_geometry
 
@@ -89,3 +90,70 @@ def test_volumes_are_turned_in_every_plane_only_where_voxels_are_cubes() -> None
         assert set(along) == axes
     uneven = torch.zeros(4, 1, 4, 8, 8)
     assert change_geometry(uneven, uneven.byte(), NONE, random(0), True)[0].shape == uneven.shape
+
+
+def test_what_is_upright_stays_so() -> None:
+    """The disc is low in the picture; mirrored along x alone, it stays there."""
+    inputs, targets = batch((64, 64), 40)
+    settings = AugmentSettings(elastic=0, flips="x", turns=False)
+    new, moved = change_geometry(inputs, targets, settings, random(0))
+    rows = torch.arange(64.0)
+    heights = (new[:, 0].sum(2) * rows).sum(1) / new[:, 0].sum((1, 2))
+    assert torch.allclose(heights, heights[:1].expand(40))
+    assert len({tuple(one.flatten().tolist()) for one in moved}) == 2
+    still, _ = change_geometry(inputs, targets, AugmentSettings(elastic=0, flips="", turns=False), random(0))
+    assert torch.equal(still, inputs)
+
+
+def test_rotation_has_its_limit() -> None:
+    inputs, targets = batch((96, 96), 40)
+    upright = {"elastic": 1, "flips": "", "turns": False, "zoom": (1, 1)}
+    columns = torch.arange(96.0)
+
+    def spread(**more: float) -> float:
+        new, _ = change_geometry(inputs, targets, AugmentSettings.model_validate(upright | more), random(0))
+        return float(((new[:, 0].sum(1) * columns).sum(1) / new[:, 0].sum((1, 2))).std())
+
+    assert spread(rotation=5) < 0.5 * spread()
+
+
+def test_beyond_the_border_nothing_counts_or_samples_are_left_alone() -> None:
+    inputs, targets = batch((64, 64), 40)
+    inputs = inputs + 1  # so that 0 is none of its values
+    shared = {"elastic": 1, "flips": "", "turns": False}
+    new, moved = change_geometry(
+        inputs, targets, AugmentSettings.model_validate(shared | {"border": "constant"}), random(0)
+    )
+    beyond = new[:, 0] < 1 - 1e-6  # zeros are mixed in within a pixel of the border
+    assert 0 < (moved == IGNORED).float().mean() < 0.5
+    assert (moved[:, 0][new[:, 0] < 0.5] == IGNORED).float().mean() > 0.95
+    assert not (moved[:, 0][~beyond] == IGNORED).any()
+    mirrored, truth = change_geometry(inputs, targets, AugmentSettings.model_validate(shared), random(0))
+    assert mirrored.min() >= 1 - 1e-6
+    assert not (truth == IGNORED).any()
+    rejected = AugmentSettings.model_validate(shared | {"border": "reject", "zoom": (1.2, 1.33)})
+    kept, _ = change_geometry(inputs, targets, rejected, random(0))
+    same = [bool(torch.equal(a, b)) for a, b in zip(kept, inputs, strict=True)]
+    assert any(same)
+    assert not all(same)
+
+
+def test_a_volume_can_keep_its_up_and_down() -> None:
+    inputs, targets = batch((8, 32, 32), 20)
+    inputs[:, :, 0] = 5  # the plane above
+    settings = AugmentSettings(elastic=0, flips="yx")
+    new, _ = change_geometry(inputs, targets, settings, random(0))
+    assert (new[:, :, 0] == 5).all()
+    turned, _ = change_geometry(inputs, targets, AugmentSettings(elastic=0), random(0))
+    assert not (turned[:, :, 0] == 5).all()
+
+
+def test_channels_are_changed_together_or_each_on_its_own() -> None:
+    raw = torch.randn(8, 1, 32, 32).expand(8, 2, 32, 32).clone()
+    targets = torch.zeros(8, 1, 32, 32, dtype=torch.uint8)
+    only = {"elastic": 0, "temperature": 1, "noise": 0, "blur": 0, "dropout": 0}
+    together, _ = augment(raw, targets, ("raw", "raw"), AugmentSettings.model_validate(only), random(0))
+    own = AugmentSettings.model_validate(only | {"per_channel": True})
+    apart, _ = augment(raw, targets, ("raw", "raw"), own, random(0))
+    assert torch.equal(together[:, 0], together[:, 1])
+    assert not torch.allclose(apart[:, 0], apart[:, 1], atol=1e-2)

@@ -3,20 +3,25 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from shallow2deep.errors import LostWorkerError
+from shallow2deep.inference.network_maps import predict_with_network
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.unet import UNet
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar
 from shallow2deep.settings import Change, TrainingSettings
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.loop import Sample, train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.segments import samples_used
@@ -72,6 +77,13 @@ def settings(**changes: object) -> TrainingSettings:
     return TrainingSettings.model_validate(plain | changes)
 
 
+PREVIEWS = {"0_mine": np.random.default_rng(3).random((1, 37, 50), np.float32)}
+
+
+def save_weights(folder: Path, network: torch.nn.Module) -> None:
+    save_file({n: t.contiguous() for n, t in network.state_dict().items()}, folder / "weights.safetensors")
+
+
 BY_HAND = (
     Change(stage="enhancer", step=7, learning_rate=1e-3),
     Change(stage="enhancer", step=15, batch=2, steps=40, patience=20, validate_every=4),
@@ -100,6 +112,8 @@ def trained(
         Supervised(loss_of(chosen)),
         StopAfter(stop_after),
         changes=by_hand,
+        keeper=Keeper(folder, chosen, save_weights),
+        previews=PREVIEWS if chosen.previews else {},
     )
     return network.state_dict(), result
 
@@ -211,6 +225,68 @@ def test_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     _, result = trained(tmp_path, steps=2000, validate_every=1, patience=3, learning_rate=1e-9)
     assert result["step"] < 100
     assert result["best_score"] == max(score for _, score in result["history"])
+
+
+def test_ends_when_its_time_is_over_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After that step it is validated; with time enough nothing is said."""
+    weights, result = trained(tmp_path / "short", max_runtime=1e-9)
+    assert (result["step"], [step for step, _ in result["history"]]) == (1, [1])
+    assert result["ended"] == "training ended by its max_runtime of 1e-09 min at step 1 of 30"
+    assert result["ended"] in caplog.text
+    plain, long = trained(tmp_path / "plain"), trained(tmp_path / "long", max_runtime=60)
+    assert same(plain[0], long[0])
+    assert plain[1] == long[1]
+    assert not same(weights, plain[0])
+
+
+def test_the_time_of_all_parts_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that ticks at each look; the second part goes on with the time of the first."""
+    ticks = count()
+    monkeypatch.setattr("shallow2deep.training.loop.time.monotonic", lambda: float(next(ticks)))
+    whole = trained(tmp_path / "whole", max_runtime=1)[1]["step"]
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", whole - 3, max_runtime=1)
+    assert trained(tmp_path / "parts", max_runtime=1)[1]["step"] == whole < 30
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.safetensors")}
+
+
+def test_snapshots_and_the_best_are_kept_and_the_same_after_a_stop(tmp_path: Path) -> None:
+    changes = {"snapshot_every": 8, "keep_best": 2, "validate_every": 6}
+    weights, result = trained(tmp_path / "whole", **changes)
+    found = kept(tmp_path / "whole")
+    ranked = sorted(result["history"], key=lambda entry: (-entry[1], entry[0]))
+    steps = [("snapshots", step) for step in (8, 16, 24)] + [("best", step) for step, _ in ranked[:2]]
+    assert found.keys() == {f"{kind}/step_{step:09d}/weights.safetensors" for kind, step in steps}
+    best = load_file(tmp_path / "whole" / "best" / f"step_{result['best_step']:09d}" / "weights.safetensors")
+    assert same(weights, best)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", 17, **changes, checkpoint_every=5)
+    (tmp_path / "parts" / "checkpoints" / "step_000000017.pt").write_bytes(b"damaged")
+    trained(tmp_path / "parts", **changes)
+    assert kept(tmp_path / "parts") == found
+
+
+def test_snapshots_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr("shallow2deep.training.loop.time.monotonic", lambda: float(next(ticks)))
+    trained(tmp_path, snapshot_minutes=0.5, steps=20)
+    assert 1 < len(kept(tmp_path)) < 10
+
+
+def test_previews_are_what_the_network_gives(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"previews": ("mine.png",), "preview_every": 20, "validate_every": 30}
+    weights, _ = trained(tmp_path, **changes)
+    names = ["0_mine_step0000020.png", "0_mine_step0000030.png"]
+    assert sorted(p.name for p in (tmp_path / "previews").iterdir()) == names
+    network = UNet(1, 1, 4, ((2, 2), (2, 2)), (1, 1))
+    network.load_state_dict(weights)
+    expected = predict_with_network(network, PREVIEWS["0_mine"])[0]
+    drawn = iio.imread(tmp_path / "previews" / names[1])
+    assert drawn.shape == (37, 100)
+    assert np.abs(drawn[:, 50:] / 255 - expected).max() < 1 / 254
 
 
 SCRIPT = """
