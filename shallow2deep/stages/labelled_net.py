@@ -1,6 +1,6 @@
 """Stage *labelled_net*: a network for raw, trained on dense labels alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -13,6 +13,7 @@ from shallow2deep.blocks import Window
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.windows import Windows
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages
+from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Labelled
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import ModelSpec, save_model
@@ -30,9 +31,11 @@ from shallow2deep.stages.network_training import (
     own_source,
     recorded_changes,
     require_trainable,
+    save_as,
     versions,
 )
 from shallow2deep.stages.probabilities import mirrored_to
+from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.loop import Sample, train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.segments import samples_used
@@ -52,6 +55,7 @@ def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
         "voxel_size": images.voxel_size,
         "strides": spec.strides,
         **own_source(spec),
+        **({"priorities": _priorities(config)} if len(set(_priorities(config))) > 1 else {}),
         **settings.deciding(),
     }
     licences = dict.fromkeys(data.licence for data in config.sources)
@@ -59,20 +63,38 @@ def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
         LABELLED_NET,
         deciding,
         images.fingerprints,
-        partial(train_on_images, spec, config, images),
+        partial(train_on_images, spec, config, images, open_previews(settings, spec)),
         {"name": config.name, "data_licences": list(licences)},
         changes=recorded_changes(config, LABELLED_NET),
         changeable=CHANGEABLE,
     )
 
 
-def train_on_images(spec: ModelSpec, config: TrainConfig, images: LabelledImages, job: Job) -> None:
+def _priorities(config: TrainConfig) -> list[float]:
+    """How often the network learns from each source, in proportion to its size."""
+    return [source.priority for source in config.sources]
+
+
+def train_on_images(
+    spec: ModelSpec,
+    config: TrainConfig,
+    images: LabelledImages,
+    previews: Mapping[str, np.ndarray],
+    job: Job,
+) -> None:
     """Trains the network of `spec`, and saves it."""
     settings, changes = config.labelled_net, changes_of(config, LABELLED_NET)
     network = built(spec, config.seed, LABELLED_NET)
     patch, moments = settings.patch, images.moments
     samples = LabelledSamples(
-        images.training, moments, spec.outputs, patch, samples_used(settings, changes), config.seed
+        images.training,
+        moments,
+        spec.outputs,
+        patch,
+        samples_used(settings, changes),
+        config.seed,
+        settings.foreground,
+        _priorities(config),
     )
     result = train(
         network,
@@ -86,6 +108,9 @@ def train_on_images(spec: ModelSpec, config: TrainConfig, images: LabelledImages
         augmentation(("raw",), spec, settings, config.seed, LABELLED_NET),
         changes,
         partial(job.steer, "."),
+        config.seed,
+        Keeper(job.folder, settings, partial(save_as, spec)),
+        previews,
     )
     record = {
         "classes": list(config.classes),
@@ -134,21 +159,32 @@ class _Cut:
 
 @dataclass(frozen=True)
 class LabelledSamples(_Cut):
-    """Random patches; three of four contain foreground if a few tries find one."""
+    """Random patches.
+
+    Attributes:
+        foreground: share of the patches that contain foreground if a few tries find one.
+        priorities: of the images' sources: how often a pixel of theirs is seen.
+    """
 
     count: int
     seed: int
+    foreground: float = 0.0
+    priorities: Sequence[float] = (1.0,)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
         rng = generator(self.seed, f"{LABELLED_NET} sample", index)
-        areas = np.array([np.prod(image.raw.spatial_shape, dtype=float) for image in self.images])
-        for _ in range(_TRIES):
-            image = self.images[int(rng.choice(len(areas), p=areas / areas.sum()))]
+        sizes = [
+            np.prod(image.raw.spatial_shape, dtype=float) * self.priorities[image.source]
+            for image in self.images
+        ]
+        tries = _TRIES if rng.random() < self.foreground else 1
+        for _ in range(tries):
+            image = self.images[int(rng.choice(len(sizes), p=np.divide(sizes, sum(sizes))))]
             window = random_window(image.raw.spatial_shape, self.size, rng)
-            if index % 4 == 0 or np.any(image.classes(window) % IGNORED):  # neither 0 nor this
+            if tries == 1 or np.any(image.classes(window) % IGNORED):  # neither 0 nor this
                 break
         return self.sample(image, window)
 

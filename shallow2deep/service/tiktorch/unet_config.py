@@ -122,6 +122,7 @@ class RawTransform(_Transform):
         "AdditivePoissonNoise", "GaussianBlur3D",
     ]  # fmt: skip
     execution_probability: float | None = Field(None, ge=0, le=1)
+    angle_spectrum: float = Field(30, ge=0, le=180)
 
 
 class MovedLabels(_Transform):

@@ -174,9 +174,13 @@ def _layers(order: str) -> tuple[str, str, bool]:
 
 
 def _augment(transforms: tuple[RawTransform, ...]) -> dict[str, Any]:
-    """What is not named is not made, but for flips and quarter turns, which always are."""
-    found: dict[str, Any] = dict.fromkeys(_ALL_CHANGES, 0.0) | {"zoom": [1.0, 1.0]}
+    """What is not named is not made; how strong a change is follows from our own settings."""
+    names = {one.name for one in transforms}
+    found: dict[str, Any] = dict.fromkeys(_ALL_CHANGES, 0.0) | {"zoom": [1.0, 1.0], "rotation": 0.0}
+    found |= {"flips": "zyx" if "RandomFlip" in names else "", "turns": "RandomRotate90" in names}
     for one in transforms:
+        if one.name == "RandomRotate":
+            found["rotation"] = one.angle_spectrum
         if one.name in _CHANGES:
             setting, usual = _CHANGES[one.name]
             stated = one.execution_probability

@@ -5,6 +5,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from unet_yaml import training_2d, training_3d
@@ -15,6 +16,8 @@ from shallow2deep.settings import TrainConfig, validated
 
 pytest.importorskip("grpc", reason="the server needs grpcio, the extra serve")
 from shallow2deep.service.tiktorch.session_settings import asked_for
+
+RAW = "loaders.train.transformer.raw"  # Standardize, RandomFlip, RandomRotate90, ElasticDeformation …
 
 
 def changed(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -45,6 +48,8 @@ def test_a_whole_file(root: Path) -> None:
     assert net.loss == {"bce": 1, "dice": 1}
     assert (net.validate_every, net.steps, net.patience) == (3, 100_000, 100_000)
     assert (net.augment.elastic, net.augment.zoom, net.augment.noise) == (0.1, (1.0, 1.0), 0)
+    assert (net.augment.flips, net.augment.turns, net.augment.rotation) == ("zyx", True, 0)
+    assert net.foreground == 0
 
 
 def test_a_volume_with_channels_first(root: Path) -> None:
@@ -80,22 +85,21 @@ def test_a_folder_stands_for_its_files(root: Path) -> None:
         ("lr_scheduler", None, {"schedule": "constant"}),
         ("lr_scheduler", {"name": "MultiStepLR", "milestones": [2, 3]}, {"rates": ((6, 2e-4), (9, 2e-5))}),
         ("lr_scheduler", {"name": "StepLR", "step_size": 2, "gamma": 0.5}, {"rates": ((6, 1e-3),)}),
-        ("lr_scheduler", {"name": "ExponentialLR", "gamma": 0.5}, {"rates": ((3, 1e-3), (6, 5e-4), (9, 25e-5))}),
+        ("lr_scheduler", {"name": "ExponentialLR"}, {"rates": ((3, 2e-4), (6, 2e-5), (9, 2e-6))}),
         ("lr_scheduler", {"name": "CosineAnnealingLR", "T_max": 4}, {"schedule": "cosine", "warm_up": 0}),
         ("trainer.max_num_epochs", 1, {"steps": 9}),  # 2 images of 9 patches, 2 at a time
-        ("loaders.train.transformer.raw.3.execution_probability", 0.7, {"augment.elastic": 0.7}),
+        (f"{RAW}.3.execution_probability", 0.7, {"augment.elastic": 0.7}),
+        (f"{RAW}.2", {"name": "RandomRotate"}, {"augment.turns": False, "augment.rotation": 30}),
+        (f"{RAW}.1", {"name": "AdditivePoissonNoise"}, {"augment.flips": "", "augment.noise": 0.1}),
     ],
 )  # fmt: skip
 def test_what_a_value_means(root: Path, path: str, value: Any, settings: dict[str, Any]) -> None:
     values = training_2d(max_num_iterations=12)
-    if path == "loaders.train.transformer.raw.3.execution_probability":
-        assert values["loaders"]["train"]["transformer"]["raw"][3]["name"] == "ElasticDeformation"
     net = mapped(root, changed(values, path, value)).labelled_net
     for name, expected in settings.items():
         found = reduce(getattr, name.split("."), net)
         if name == "rates":
-            assert [step for step, _ in found] == [step for step, _ in expected]
-            assert [rate for _, rate in found] == pytest.approx([rate for _, rate in expected])
+            assert np.array(found) == pytest.approx(np.array(expected))
         else:
             assert found == expected, name
 
