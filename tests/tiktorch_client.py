@@ -141,6 +141,7 @@ class Client:
     """All calls of the services as methods of the service's name: `client("Training", "Init", …)`."""
 
     def __init__(self, port: int, token: str | None = None):
+        self.port = port
         limits = [(f"grpc.max_{way}_message_length", 100 * _MB) for way in ("send", "receive")]
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", limits)
         self._metadata = [("authorization", f"Bearer {token}")] if token else []

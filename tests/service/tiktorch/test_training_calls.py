@@ -265,3 +265,13 @@ def test_settings_of_our_own(client: Client, root: Path) -> None:
     with session(client, values) as it:
         assert state(client, it) == IDLE
         assert predicted(client, it, tensor(np.ones((1, 1, 1, 9, 9), np.uint8))).shape == (1, 1, 1, 9, 9)
+
+
+@pytest.mark.slow
+def test_the_client_in_the_documents_runs(client: Client, root: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "tiktorch.md").read_text(encoding="utf-8")
+    code = text.partition("<!-- client -->\n```python\n")[2].partition("```")[0]
+    found = {"port": client.port, "text": yaml.safe_dump(training_2d(max_num_iterations=6))}
+    exec(compile(code, "docs/tiktorch.md", "exec"), found)
+    assert (root / "models" / "cells.zip").is_file()
+    assert len(found["answer"].buffer) == 4 * 64 * 64
