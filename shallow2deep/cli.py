@@ -886,7 +886,9 @@ def demo(
 
 @app.command("tiktorch-server")
 def tiktorch_server(
-    root: Annotated[Path, typer.Option(help="folder for data, models and trainings of the server")],
+    root: Annotated[Path, typer.Option(help="folder for data, models and trainings of the server")] = Path(
+        "~/.shallow2deep/server"
+    ),
     readable: Annotated[
         list[Path] | None, typer.Option(help="further folder of data that clients may name; repeatable")
     ] = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import one_writer, write_text
-from shallow2deep.service.places import Places
+from shallow2deep.service.places import MODELS, Places
 
 
 def serve(
@@ -33,6 +33,7 @@ def serve(
         InputError: grpcio is missing, or an address that cannot be used; RunBusyError: another server uses
             the root.
     """
+    root = root.expanduser()
     with one_writer(root, "server"):
         try:
             from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
@@ -40,7 +41,11 @@ def serve(
             raise InputError(
                 f"{error.name} is missing, which this server needs; pip install 'shallow2deep[serve]'"
             ) from None
-        server = TiktorchServer(Places(root, readable), address, port, token, patience_s)
+        from shallow2deep.inputs.models import OWN_FOLDERS
+
+        places = Places(root, readable)
+        os.environ[OWN_FOLDERS] = str(places.root / MODELS)
+        server = TiktorchServer(places, address, port, token, patience_s)
         print(os.getpid(), flush=True)  # noqa: T201 - what starts it reads this
         if connection_file:
             write_text(connection_file, json.dumps({"addr": address, "port": server.port}))

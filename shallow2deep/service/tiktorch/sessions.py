@@ -29,9 +29,11 @@ from shallow2deep.service.tiktorch.answers import UnknownSessionError
 from shallow2deep.service.tiktorch.leases import Leases
 from shallow2deep.service.tiktorch.session_settings import Asked, asked_for
 from shallow2deep.service.tiktorch.trained import Trained, trained_of
+from shallow2deep.settings.levels import NAMES_USERS_FILE
 
 SESSIONS = "sessions"
 _ID = re.compile("[0-9a-f]{32}")
+_NOTHING = "defaults.yaml"  # in place of settings of the server's user
 _WAIT = 120.0  # seconds for a training to come to a safe point
 
 
@@ -88,7 +90,13 @@ class Session:
         """Returns when the training's process has looked at settings and data, and begins."""
         with self._leading_to(TrainerState.RUNNING, TrainerState.IDLE):
             arguments = [str(self.folder / "settings.yaml"), "--run", str(self.run)]
-            detached.start(self.command, arguments, self.run)
+            detached.start(
+                self.command,
+                arguments,
+                self.run,
+                {NAMES_USERS_FILE: str(self.folder / _NOTHING)},
+                self.folder,
+            )
 
     def pause(self) -> None:
         """Returns when a checkpoint is written and the training waits."""
@@ -203,5 +211,6 @@ def _write(folder: Path, asked: Asked, device: str) -> None:
     folder.mkdir()
     text = yaml.safe_dump(asked.settings, sort_keys=False, allow_unicode=True)
     write_text(folder / "settings.yaml", text)
+    write_text(folder / _NOTHING, "# sessions have the settings that they were made with\n")
     said: dict[str, Any] = {"command": asked.command, "device": device}
     write_json(folder / "session.json", said)

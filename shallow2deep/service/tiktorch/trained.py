@@ -33,13 +33,13 @@ _NOT_STATED = PackageSettings(authors=(AuthorSettings(name="not stated"),), lice
 
 
 class Trained(Protocol):
-    """Of one session; its training does not go on meanwhile."""
+    """Of one session."""
 
     def network(self) -> tuple[nn.Module, ModelSpec]:
-        """As it is now, in evaluation mode."""
+        """As it is now, in evaluation mode; its training does not go on meanwhile."""
         ...
 
-    def export(self, out: Path) -> None:
+    def export(self, network: nn.Module, spec: ModelSpec, out: Path) -> None:
         """Writes it as a package of bioimage.io."""
         ...
 
@@ -72,10 +72,9 @@ class _Labelled:
     def network(self) -> tuple[nn.Module, ModelSpec]:
         return network_now(self._run, self._config, self._images)
 
-    def export(self, out: Path) -> None:
-        package = _stated(self._config.package)
-        config = self._config.model_copy(update={"package": package})
-        export_labelled(*self.network(), config, self._images, out)
+    def export(self, network: nn.Module, spec: ModelSpec, out: Path) -> None:
+        config = self._config.model_copy(update={"package": _stated(self._config.package)})
+        export_labelled(network, spec, config, self._images, out)
 
 
 class _Finished:
@@ -91,8 +90,7 @@ class _Finished:
             raise InputError(f"{self._stage} is not trained yet; wait until this session has finished")
         return load_model(self._run / self._stage)
 
-    def export(self, out: Path) -> None:
-        _, spec = self.network()
+    def export(self, network: nn.Module, spec: ModelSpec, out: Path) -> None:
         stated = _stated(self._package).model_dump(mode="json", exclude_none=True)
         step = None if spec.kind == ENHANCER else self._stage
         export(self._run, out, step=step, overrides=[f"package={flow_yaml(stated)}"])

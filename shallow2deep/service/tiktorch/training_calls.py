@@ -10,7 +10,7 @@ import torch
 
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import atomic_path
-from shallow2deep.service.places import JOBS, Places
+from shallow2deep.service.places import INCOMING, JOBS, Places
 from shallow2deep.service.tiktorch.leases import Leases
 from shallow2deep.service.tiktorch.logs import Line, Reader, lines_of
 from shallow2deep.service.tiktorch.protocol import training_pb2 as messages
@@ -22,7 +22,7 @@ from shallow2deep.service.tiktorch.trained import predicted
 
 _POLL = 1.0  # seconds
 _WEIGHTS = (".pth", ".pt")
-_OWN = (JOBS, SESSIONS)  # folders of the server's own
+_OWN = (JOBS, SESSIONS, INCOMING)  # folders of the server's own
 
 
 class TrainingCalls(services.TrainingServicer):
@@ -105,7 +105,8 @@ class TrainingCalls(services.TrainingServicer):
         session = self._sessions.get(request.modelSessionId.id)
         path = self._place(request.filePath, ".zip")
         with session.standing_still():
-            session.trained.export(path)
+            network, spec = session.trained.network()
+        session.trained.export(network, spec, path)
         return shared.Empty()
 
     def Predict(
@@ -135,7 +136,7 @@ class TrainingCalls(services.TrainingServicer):
         if not inner or inner[0] in _OWN or any(part.startswith(".") for part in inner):
             raise InputError(
                 f"{name!r:.200} is no place for a file of a client; give one below {root}, but not in "
-                f"{' or '.join(_OWN)}"
+                f"{', '.join(_OWN)}"
             )
         return path
 
