@@ -32,6 +32,7 @@ _CHANGES = {  # to the setting of ours, and how often it is made if the YAML doe
     "AdditivePoissonNoise": ("noise", 0.1),
     "GaussianBlur3D": ("blur", 0.5),
 }
+_NORMALISE = {"Standardize", "Normalize", "PercentileNormalizer", "ToTensor"}
 _ALL_CHANGES = ("elastic", "temperature", "noise", "blur", "invert", "dropout")
 _HDF5 = "*.h5"
 
@@ -55,6 +56,10 @@ def settings_of(config: UNetConfig, root: Path) -> dict[str, Any]:
             f"model.out_channels is {config.model.out_channels}, but the label transforms make "
             f"{len(outputs)}; give that"
         )
+    if moved := {one.name for one in config.loaders.val.transformer.raw} - _NORMALISE:
+        raise SettingsError(
+            f"loaders.val.transformer.raw has {min(moved)}, but validation is on unchanged raw"
+        )
     labels = config.loaders.train.transformer.label
     ignored = {one.ignore_index for one in labels} | {config.loss.ignore_index}
     ignored -= {None}
@@ -65,7 +70,7 @@ def settings_of(config: UNetConfig, root: Path) -> dict[str, Any]:
         | {"label_values": values, "ignore_label": next(iter(ignored), None)}
         for name, part in (("train", config.loaders.train), ("val", config.loaders.val))
     }
-    steps = _steps(config, parts["train"], ndim)
+    steps = _steps(config, parts["train"])
     return {
         "seed": config.manual_seed,
         "name": config.model.name,
@@ -112,10 +117,12 @@ def _source(part: Part, config: UNetConfig, root: Path) -> dict[str, Any]:
         "raw": [f"{name}:{loaders.raw_internal_path}" for name in plain],
         "labels": [f"{name}:{loaders.label_internal_path}" for name in plain],
     }
-    rank = len(open_stored(members(names["raw"][0])[0]).shape)
-    axes = {2: "yx", 3: "zyx", 4: "czyx"}.get(rank, "")
-    if not axes:
-        raise SettingsError(f"{names['raw'][0]} has {rank} axes; DHW or CDHW was expected")
+    shape = open_stored(members(names["raw"][0])[0]).shape
+    axes = {2: "yx", 3: "zyx", 4: "czyx"}.get(len(shape), "")
+    if not axes or (len(shape) == 4 and shape[0] != 1):
+        raise SettingsError(
+            f"{names['raw'][0]} has shape {shape}; DHW, or CDHW with one channel was expected"
+        )
     return {**names, "axes": axes, "label_axes": axes.removeprefix("c")}
 
 
@@ -126,7 +133,7 @@ def _patch(part: Part, ndim: int) -> list[int]:
     return list(patch[-ndim:])
 
 
-def _steps(config: UNetConfig, source: Mapping[str, Any], ndim: int) -> int:
+def _steps(config: UNetConfig, source: Mapping[str, Any]) -> int:
     """As many as `max_num_iterations` and `max_num_epochs` allow."""
     builder = config.loaders.train.slice_builder
     patches = 0

@@ -146,6 +146,7 @@ def test_outputs_follow_from_the_labels(root: Path) -> None:
         ("loaders.train.transformer.raw.0.name", "CropToFixed", "got 'CropToFixed'"),
         ("loaders.train.transformer.label.0", {"name": "LabelToAffinities"}, "'LabelToAffinities'"),
         ("loaders.val.transformer.label.0", {"name": "BlobsToMask"}, "other label transforms"),
+        ("loaders.val.transformer.raw.0.name", "RandomFlip", "has RandomFlip, but validation"),
         ("device", "cuda:9", "Device cuda:9 doesn't exist"),
     ],
 )  # fmt: skip
