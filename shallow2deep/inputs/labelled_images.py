@@ -97,6 +97,7 @@ def _with_patch(config: TrainConfig, images: list[Labelled], shape: tuple[float,
         return config
     step = ModelSpec.of("segmentor", (), settings.network, config.ndim, shape).step
     usual = settings.patch if config.ndim == 2 else typical_patch(shape, step, NETWORK_VOXELS)
-    least = np.min([image.raw.spatial_shape for image in images], 0)
+    *depth, height, width = np.min([image.raw.spatial_shape for image in images], 0)
+    least = (*depth, min(height, width), min(height, width))  # square in the plane, to be turned in it
     fitting = tuple(max(int(min(n, most)) // s * s, s) for n, most, s in zip(usual, least, step, strict=True))
     return config.model_copy(update={"labelled_net": settings.model_copy(update={"patch": fitting})})
