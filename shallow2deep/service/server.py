@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _GRACE = 3  # seconds in which answers that are being sent can end
 _MAX_CONNECTIONS = 500
+_WAITING = 128
 _LEAST_TOKEN = 16  # letters
 
 
@@ -119,6 +120,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(_WAITING)  # who knows the address may ask, and is answered in a moment
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot listen at {host}, port {port}: {error}; give others") from None
         yield listener

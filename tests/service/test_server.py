@@ -30,11 +30,13 @@ def server(root: Path, *options: object) -> Iterator[subprocess.Popen]:
     command = [sys.executable, "-m", "shallow2deep", "serve", "--root", root, "--port", 0]
     command += ["--connection-file", connection, *options]
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as process:
-        while not connection.exists():
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            time.sleep(0.05)
-        yield process
-        process.kill()
+        try:
+            while not connection.exists():
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
 
 
 def addresses(pid: int) -> set[str]:
@@ -107,7 +109,6 @@ def test_options_that_cannot_be_used_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match="unusable for TLS"):
         serve(Options(tmp_path / "root", port=0, certificate=pem, key=pem))
     with listening("127.0.0.1", 0) as taken, pytest.raises(InputError, match="cannot listen"):
-        taken.listen()
         serve(Options(tmp_path / "root", port=taken.getsockname()[1]))
     with pytest.raises(InputError, match="cannot listen"):
         serve(Options(tmp_path / "root", host="192.0.2.1", port=0))
