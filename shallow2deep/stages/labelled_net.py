@@ -28,6 +28,7 @@ from shallow2deep.stages.network_training import (
     built,
     changes_of,
     foreground_weights,
+    given_weights,
     own_source,
     recorded_changes,
     require_trainable,
@@ -48,6 +49,7 @@ def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
     """Trains the network on random patches of the images; the weights with the best score stay."""
     spec, settings = images.spec(config), config.labelled_net
     require_trainable(f"{LABELLED_NET}.patch", settings.patch, spec)
+    given_weights(settings, len(spec.outputs))  # whether they fit
     deciding = {
         "seed": config.seed,
         "classes": config.classes,

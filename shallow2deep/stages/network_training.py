@@ -174,6 +174,7 @@ def pool_network_stage(
         **priorities(config),
         **settings.deciding(),
     }
+    given_weights(settings, len(spec.outputs))  # whether they fit
     previews = open_previews(settings, spec)
     licences = [data.licence for data in config.sources if data.name not in config.leave_out]
     metadata = {"name": config.name, "data_licences": list(dict.fromkeys(licences))}
@@ -192,21 +193,26 @@ def pool_network_stage(
     )
 
 
-def foreground_weights(settings: TrainingSettings, samples: Samples, outputs: int) -> list[float] | None:
-    """How much foreground pixels of each output weigh in losses; None if they weigh as all others do.
+def given_weights(settings: TrainingSettings, outputs: int) -> list[float] | None:
+    """How much foreground pixels of each output weigh in losses, as set; None if as all others, or by counts.
 
     Raises:
         SettingsError: weights of another number of outputs.
     """
     wanted = settings.foreground_weight
-    if wanted == 1:
+    if wanted in (1, "frequency"):
         return None
-    if wanted == "frequency":
-        return [min(max(weight, 1 / _MOST), _MOST) for weight in _rarities(samples)]
-    weights = [wanted] * outputs if isinstance(wanted, float) else list(wanted)
+    weights = list(wanted) if isinstance(wanted, tuple) else [float(wanted)] * outputs
     if len(weights) != outputs:
         raise SettingsError(f"foreground_weight has {len(weights)} numbers, but there are {outputs} outputs")
     return weights
+
+
+def foreground_weights(settings: TrainingSettings, samples: Samples, outputs: int) -> list[float] | None:
+    """The same, also by counts: background over foreground in the samples."""
+    if settings.foreground_weight == "frequency":
+        return [min(max(weight, 1 / _MOST), _MOST) for weight in _rarities(samples)]
+    return given_weights(settings, outputs)
 
 
 def _rarities(samples: Samples) -> list[float]:
