@@ -14,6 +14,7 @@ _HOMES = {
     "RawData": "settings",
     "SourceData": "settings",
     "TargetData": "settings",
+    "TrainConfig": "settings",
     "FeatureSpec": "features",
     "compute_features": "features",
     "Forest": "forests",
@@ -55,6 +56,7 @@ _HOMES = {
     "instances": "segmentation.instances",
     "measured": "segmentation.measurements",
     "status": "commands.status",
+    "train": "commands.train",
     "connect": "service.client",
     "Client": "service.client",
     "Aborted": "errors",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.predict import predict as predict
     from shallow2deep.commands.status import RunStatus as RunStatus
     from shallow2deep.commands.status import status as status
+    from shallow2deep.commands.train import train as train
     from shallow2deep.errors import Aborted as Aborted
     from shallow2deep.errors import DamagedFileError as DamagedFileError
     from shallow2deep.errors import DeniedError as DeniedError
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
     from shallow2deep.settings import RawData as RawData
     from shallow2deep.settings import SourceData as SourceData
     from shallow2deep.settings import TargetData as TargetData
+    from shallow2deep.settings import TrainConfig as TrainConfig
     from shallow2deep.training.from_strokes import train_forest as train_forest
 
 

@@ -158,6 +158,26 @@ def enhancer_train(
 
 
 @app.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="settings in YAML; `s2d init --for train` writes a first one")
+    ],
+    run: Run,
+    set_: Set = None,
+) -> None:
+    """Train one network on labelled raw images, as a segmentor of such images."""
+    from shallow2deep.settings import TrainConfig, levels_of, resolved
+
+    settings = resolved(TrainConfig, levels_of("train", config, set_ or ()))
+    require_named(*settings.sources, *settings.validation_sources)
+    from shallow2deep.commands.train import train as run_train
+
+    network = run_train(settings, run)
+    typer.echo(f"network: {network}")
+    typer.echo(f"curves:  tensorboard --logdir {run}")
+
+
+@app.command()
 @with_flags_of_adapt
 def adapt(
     ctx: typer.Context,
@@ -241,7 +261,9 @@ def compare(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="run of adapt, or a folder with a segmentor or source net")],
+    model: Annotated[
+        Path, typer.Argument(help="run of adapt or train, or a folder with a segmentor or source net")
+    ],
     raw: Annotated[list[str], typer.Option(help="file.h5:key, file.tif, 'folder/*.png' …")],
     out: Annotated[Path, typer.Option(help="folder, or one file ending in .h5, .zarr or .tif")],
     step: Annotated[
@@ -465,7 +487,7 @@ def score_rows(scores: dict[str, dict[str, float]]) -> list[list[str]]:
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="run of enhancer-train or adapt")],
+    run: Annotated[Path, typer.Argument(help="run of enhancer-train, adapt or train")],
     out: Annotated[Path | None, typer.Option(help="file to write: .zip (or a folder), or .czann")] = None,
     format_: Annotated[str, typer.Option("--format", help="bioimageio, or czann for ZEN")] = "bioimageio",
     ilp: Annotated[
@@ -638,6 +660,7 @@ start_app = typer.Typer(
 app.add_typer(start_app, name="start")
 start_app.command("enhancer-train", cls=_Detached)(enhancer_train)
 start_app.command("adapt", cls=_Detached)(adapt)
+start_app.command("train", cls=_Detached)(train)
 
 
 def print_started(started: "Started") -> None:
@@ -752,7 +775,7 @@ def clean(
 
 config_app = typer.Typer(no_args_is_help=True, help="Say what is set, and what can be.")
 app.add_typer(config_app, name="config")
-Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt or enhancer-train")]
+Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt, enhancer-train or train")]
 
 
 @config_app.command("show")
@@ -812,6 +835,9 @@ def serve(
     connection_file: Annotated[
         Path | None, typer.Option(help="file that gets address and token, for clients of the same user")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="also answer tiktorch's clients there, by gRPC")
+    ] = None,
 ) -> None:
     """Train for clients of other programs and computers: jobs, images and models over HTTP."""
     from shallow2deep.errors import InputError
@@ -828,16 +854,18 @@ def serve(
     run_server(
         Options(
             root, tuple(readable or ()), host, port, token, tls_cert, tls_key, tuple(allow_origin or ()),
-            slots, cores, int(max_upload * 2**30), connection_file,
+            slots, cores, int(max_upload * 2**30), connection_file, grpc_port,
         )
     )  # fmt: skip
 
 
 @app.command()
 def init(
-    path: Annotated[Path | None, typer.Argument(help="file to write; enhancer.yaml or adapt.yaml")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="file to write; enhancer.yaml, adapt.yaml or train.yaml")
+    ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train or adapt")
+        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train, adapt or train")
     ] = "enhancer-train",
 ) -> None:
     """Write a commented file of settings for your own data."""
@@ -857,6 +885,32 @@ def demo(
     result = run_demo(out)
     print_rows(score_rows(result.scores))
     print_rows([[f"{name}:", str(path)] for name, path in result.places.items()])
+
+
+@app.command("tiktorch-server")
+def tiktorch_server(
+    root: Annotated[Path, typer.Option(help="folder for data, models and trainings of the server")] = Path(
+        "~/.shallow2deep/server"
+    ),
+    readable: Annotated[
+        list[Path] | None, typer.Option(help="further folder of data that clients may name; repeatable")
+    ] = None,
+    addr: Annotated[str, typer.Option(help="to listen on; other computers need a token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
+    connection_file: Annotated[
+        Path | None, typer.Option(help="gets address and port as JSON, before the server starts")
+    ] = None,
+    kill_timeout: Annotated[
+        float | None, typer.Option(min=0, help="seconds without a ping after which the server ends")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="S2D_SERVE_TOKEN", help="that clients have to show")
+    ] = None,
+) -> None:
+    """Train and predict for clients of tiktorch, by gRPC; started as tiktorch's own server is."""
+    from shallow2deep.service.tiktorch.running import serve as run_server
+
+    run_server(root, addr, port, connection_file, kill_timeout, readable or (), token)
 
 
 class _Handler(logging.Handler):

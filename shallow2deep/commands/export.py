@@ -18,6 +18,7 @@ from shallow2deep.exports.rdf import PackageInfo
 from shallow2deep.exports.verification import check_package, require_bioimageio
 from shallow2deep.forests import Forest
 from shallow2deep.inference.network_maps import predict_raw, predict_with_network
+from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
 from shallow2deep.inputs.models import ENHANCER, given_enhancers, load_companion
 from shallow2deep.inputs.results import (
     ENHANCED,
@@ -36,6 +37,7 @@ from shallow2deep.settings import (
     AdaptConfig,
     EnhancerTrainConfig,
     PackageSettings,
+    TrainConfig,
     read_yaml,
     validated,
     with_overrides,
@@ -83,7 +85,7 @@ def export(
     """Writes what a run has made for another program, tested before it gets its name.
 
     Args:
-        run: of `enhancer_train`, or of `adapt`.
+        run: of `enhancer_train`, `adapt`, or `train`.
         out: a .zip file or a folder for bioimageio, .czann for ZEN, .ilp for a copy of the ilastik project.
         format: "bioimageio", "czann", or "ilp": the target forest in a copy of the project of `adapt`.
         step: of `adapt`: the name of the result whose network is wanted; its first segmentor if not given,
@@ -107,8 +109,13 @@ def export(
         return _export_project(run, out)
     if format not in (BIOIMAGEIO, CZANN):
         raise InputError(f'format "{format}" was asked for; there are {BIOIMAGEIO}, {CZANN} and {ILP}')
-    from_source = command_of(run) == "enhancer-train"
-    model = _of_source(run, overrides, trust) if from_source else _of_target(run, step, overrides, trust)
+    command = command_of(run)
+    if command == "enhancer-train":
+        model = _of_source(run, overrides, trust)
+    elif command == "train":
+        model = _of_labelled(run, overrides, trust)
+    else:
+        model = _of_target(run, step, overrides, trust)
     if format == CZANN:
         assert model.raw_type is not None or model.spec.kind == "enhancer"
         value_range = value_range_of(model.raw_type) if model.raw_type is not None else 1.0
@@ -117,12 +124,33 @@ def export(
             model.settings.title or "shallow2deep segmentor", model.settings.licence, value_range=value_range,
             depth=depth,
         )  # fmt: skip
+    return _write_package(out, model, weights)
+
+
+def _write_package(
+    out: Path, model: _Model, weights: Sequence[str] = ("pytorch_state_dict", "torchscript")
+) -> Path:
     info = _info(model)
     require_bioimageio()
     return write_package(
         out, model.network, model.spec, info, model.sample, _cover(model), weights, check_package,
         model.companion,
     )  # fmt: skip
+
+
+def export_labelled(
+    network: nn.Module, spec: ModelSpec, config: TrainConfig, images: LabelledImages, out: Path
+) -> Path:
+    """Writes a network of `train` as it is, finished or not, as a bioimage.io package.
+
+    Args:
+        images: those of its training; one of them is the package's test.
+
+    Raises:
+        InputError: settings of the package that are missing.
+        Shallow2DeepError: the exported network differs from the given one; nothing is written.
+    """
+    return _write_package(out, _labelled(network, spec, config, images))
 
 
 def _export_project(run: Path, out: Path) -> Path:
@@ -150,6 +178,22 @@ def _of_source(run: Path, overrides: Sequence[str], trust: bool) -> _Model:
     measured = f"On held-out source images: Dice {score:.3f}." if score > 0 else ""
     companion = load_model(run / ENHANCER / WITH_RAW) if config.enhancer.raw else None
     return _Model(network, spec, config.package, config.classes, _cut(sample), companion, measured=measured)
+
+
+def _of_labelled(run: Path, overrides: Sequence[str], trust: bool) -> _Model:
+    values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
+    config = validated(TrainConfig, values, str(run / "settings.yaml"))
+    require_current(run, [LABELLED_NET], known_of(run), trust)
+    config, images = open_labelled(config, known_of(run))
+    return _labelled(*load_model(run / LABELLED_NET), config, images)
+
+
+def _labelled(network: nn.Module, spec: ModelSpec, config: TrainConfig, images: LabelledImages) -> _Model:
+    image = images.validation[0].raw
+    score = spec.record.get("training", {}).get("best_score", -1)
+    measured = f"On held-out labelled images: Dice {score:.3f}." if score > 0 else ""
+    sample = _cut(image.read().astype(np.float32)[None])
+    return _Model(network, spec, config.package, config.classes, sample, None, image.dtype, measured)
 
 
 def _of_target(run: Path, step: str | None, overrides: Sequence[str], trust: bool) -> _Model:
@@ -218,7 +262,7 @@ def _cut(sample: np.ndarray) -> np.ndarray:
 
 def _adapt_config(run: Path, overrides: Sequence[str]) -> AdaptConfig:
     if command_of(run) != "adapt":
-        raise InputError(f"{run}: no run of enhancer-train or adapt here; give one")
+        raise InputError(f"{run}: no run of enhancer-train, adapt or train here; give one")
     values = with_overrides(read_yaml(run / "settings.yaml"), overrides)
     return validated(AdaptConfig, values, str(run / "settings.yaml"))
 

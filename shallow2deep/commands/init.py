@@ -42,7 +42,7 @@ def write_template(path: Path | None = None, command: str = "enhancer-train") ->
     """Writes a file of settings, with all defaults as comments.
 
     Args:
-        path: adapt.yaml or enhancer.yaml, here, if not given.
+        path: adapt.yaml, enhancer.yaml or train.yaml, here, if not given.
 
     Raises:
         InputError: the command takes no settings, or the file exists.

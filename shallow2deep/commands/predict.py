@@ -12,6 +12,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities, compare_with_learned
 from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
+from shallow2deep.inputs.labelled_images import LABELLED_NET
 from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, open_enhancer
 from shallow2deep.inputs.results import (
     FOREST,
@@ -49,10 +50,10 @@ def predict(
     overlap: int | None = None,
     border_weight: float = 0.1,
 ) -> list[Path]:
-    """Predicts images with a finished adaptation, or with a segmentor or source net.
+    """Predicts images with a finished adaptation or training, or with a segmentor or source net.
 
     Args:
-        model: a run of `adapt`, or a folder with a segmentor or source net.
+        model: a run of `adapt` or `train`, or a folder with a segmentor or source net.
         raw: the images, by name (`file.h5:key`, `folder/*.png` …) or with axes, slices and so on; of
             `PredictData` also with the channels to use, otherwise those that were learned on.
         out: a file ending in .h5, .zarr or .tif for one image; else a folder, which gets a .h5 file for each.
@@ -135,6 +136,9 @@ def predictor_of(
 ) -> tuple[ImagePredictor, str | Sequence[str | int]]:
     """How images are predicted, and the channels of raw that were learned on; see `predict`."""
     device = choose_device(device_name)
+    if command_of(model) == "train":
+        require_current(model, [LABELLED_NET], known_of(model), trust)
+        model = model / LABELLED_NET
     if (model / "model.json").is_file():
         load_spec(model).layers.allow(trust)
         network, spec = load_model(model)
@@ -142,7 +146,7 @@ def predictor_of(
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
         return network_predictor(network, spec, device, watch, overlap), _learned_channels(spec)
     if command_of(model) != "adapt":
-        raise InputError(f"{model}: no run of adapt and no model here; give one of them")
+        raise InputError(f"{model}: no run of adapt or train and no model here; give one of them")
     config = validated(AdaptConfig, read_yaml(model / "settings.yaml"), str(model / "settings.yaml"))
     known = known_of(model)
     of_classes = chosen(model, config, known, trust) if step == RECOMMENDED else {}

@@ -97,7 +97,7 @@ def start_again(run: Path, trust: bool = False) -> Started:
     if command is None:
         raise InputError(f"{run}: no run here; give the folder that was given as --run")
     settings = run / "settings.yaml"
-    if not trust and (file := _names_python(read_yaml(settings))):
+    if not trust and (file := names_python(read_yaml(settings))):
         raise InputError(
             f"{run}: its settings name {file}, whose Python would be run; use --trust if you know its author"
         )
@@ -106,7 +106,7 @@ def start_again(run: Path, trust: bool = False) -> Started:
     return start(command, arguments, run)
 
 
-def _names_python(settings: Mapping[str, Any]) -> str | None:
+def names_python(settings: Mapping[str, Any]) -> str | None:
     """The file of a network of one's own that settings name, if any."""
     sections = (one.get("network") for one in settings.values() if isinstance(one, Mapping))
     return next((one["file"] for one in sections if isinstance(one, Mapping) and one.get("file")), None)

@@ -12,6 +12,7 @@ from shallow2deep.errors import InputError, MissingDataError, one_line
 from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import open_project
 from shallow2deep.io.volumes import members
+from shallow2deep.runs.detached import names_python
 from shallow2deep.settings import absolute_names, with_names
 
 DATA, JOBS, MODELS, INCOMING = "data", "jobs", "models", "incoming"
@@ -85,8 +86,12 @@ class Places:
         """Settings with absolute names of data, all of which are there and within the folders.
 
         Raises:
-            InputError: a name that leads out of them; MissingDataError: nothing of that name.
+            InputError: a name that leads out of them, or a file of Python; MissingDataError: no such file.
         """
+        if file := names_python(settings):
+            raise InputError(
+                f"{one_line(file)} holds Python, which no client can have run; leave out network.file"
+            )
         values = absolute_names(dict(settings), self.root)
         checked: dict[str, Any] = with_names(values, self._checked)
         return checked

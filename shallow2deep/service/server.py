@@ -45,6 +45,7 @@ class Options:
         slots, cores: see `slots_of`.
         max_upload: bytes.
         connection_file: gets address and token, for clients of the same user.
+        grpc_port: also answer tiktorch's clients there, by gRPC; 0 for any that is free.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Options:
     cores: int | None = None
     max_upload: int = field(default=4 * 2**30)
     connection_file: Path | None = None
+    grpc_port: int | None = None
 
 
 def serve(options: Options) -> None:
@@ -92,7 +94,7 @@ def serve(options: Options) -> None:
             log.warning("token: %s", token)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
-        with _connection_file(options.connection_file, url, token):
+        with _connection_file(options.connection_file, url, token), _grpc(options, places, token):
             uvicorn.Server(config).run([listener])
 
 
@@ -140,6 +142,24 @@ def _load_certificate(config: uvicorn.Config, options: Options) -> None:
 def _url_of(options: Options, listener: socket.socket) -> str:
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"{'https' if options.certificate else 'http'}://{host}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _grpc(options: Options, places: Places, token: str | None) -> Iterator[None]:
+    """Also answers tiktorch's clients meanwhile, if that is wanted."""
+    if options.grpc_port is None:
+        yield
+        return
+    from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
+
+    tls = (options.certificate, options.key) if options.certificate and options.key else None
+    server = TiktorchServer(places, options.host, options.grpc_port, token, tls=tls, ends=False)
+    server.start()
+    log.warning("and tiktorch's clients at %s, port %d", options.host, server.port)
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 @contextmanager

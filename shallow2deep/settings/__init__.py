@@ -11,6 +11,7 @@ from shallow2deep.settings.features_forests import (
     TreeSettings,
 )
 from shallow2deep.settings.flags import ADAPT, Flag, sections_in, with_flags
+from shallow2deep.settings.labelled import TrainConfig
 from shallow2deep.settings.levels import CONFIGS, Level, leaves, levels_of, model_of, resolved, together
 from shallow2deep.settings.networks import (
     AugmentSettings,
@@ -71,6 +72,7 @@ __all__ = [
     "SourceData",
     "StrokeSettings",
     "TargetData",
+    "TrainConfig",
     "TrainingSettings",
     "TreeSettings",
     "Variant",

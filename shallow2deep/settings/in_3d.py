@@ -16,6 +16,7 @@ IN_3D: dict[str, Any] = {
     "probabilities": {"patches": 48, "validation_patches": 8},
     "enhancer": _NETWORK,
     "source_net": _NETWORK,
+    "labelled_net": _NETWORK,
     "segmentor": _NETWORK,
     "enhanced": {"block": (96, 96, 96), "scales": (0.7, 1.0, 1.4)},
 }

@@ -13,13 +13,18 @@ from pydantic import Field
 from shallow2deep.errors import SettingsError
 from shallow2deep.settings.base import C, Settings, validated
 from shallow2deep.settings.flags import with_flags
+from shallow2deep.settings.labelled import TrainConfig
 from shallow2deep.settings.reading import merged, read_yaml, with_overrides
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig
 
 log = logging.getLogger(__name__)
 
-CONFIGS: Mapping[str, type[Settings]] = {"adapt": AdaptConfig, "enhancer-train": EnhancerTrainConfig}
+CONFIGS: Mapping[str, type[Settings]] = {
+    "adapt": AdaptConfig,
+    "enhancer-train": EnhancerTrainConfig,
+    "train": TrainConfig,
+}
 """The settings of each command that takes a file of them."""
 
 NAMES_USERS_FILE = "S2D_CONFIG"  # environment variable
@@ -30,6 +35,7 @@ class _UsersFile(Settings):
 
     adapt: dict[str, Any] = Field({})
     enhancer_train: dict[str, Any] = Field({}, alias="enhancer-train")
+    train: dict[str, Any] = Field({})
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def levels_of(
     """What is set for a command, the weakest first.
 
     Args:
-        command: "adapt" or "enhancer-train".
+        command: "adapt", "enhancer-train" or "train".
         config: the file of a run.
         overrides: each `section.key=value`.
         flags: of `adapt`.

@@ -28,6 +28,7 @@ from shallow2deep.settings import (
     Change,
     EnhancerTrainConfig,
     OptimisationSettings,
+    TrainConfig,
     TrainingSettings,
 )
 from shallow2deep.stages.forests import views
@@ -224,12 +225,16 @@ def _rarities(samples: Samples) -> list[float]:
     return [b / max(f, 1) for b, f in zip(background, foreground, strict=True)]
 
 
-def changes_of(config: EnhancerTrainConfig | AdaptConfig, stage: str, network: str = ".") -> list[Change]:
+def changes_of(
+    config: EnhancerTrainConfig | AdaptConfig | TrainConfig, stage: str, network: str = "."
+) -> list[Change]:
     """The changes by hand in one network's training."""
     return [change for change in config.changes if (change.stage, change.network) == (stage, network)]
 
 
-def recorded_changes(config: EnhancerTrainConfig | AdaptConfig, stage: str) -> list[dict[str, Any]]:
+def recorded_changes(
+    config: EnhancerTrainConfig | AdaptConfig | TrainConfig, stage: str
+) -> list[dict[str, Any]]:
     """All changes by hand in a stage, for its record."""
     return [c.model_dump(exclude_none=True, exclude={"stage"}) for c in config.changes if c.stage == stage]
 

@@ -74,7 +74,7 @@ def _fill_patch(
         own = [forests[i] for i in chosen]
         raw = _fill_maps(arrays, index, image, window, view, own, source, config, rng)
         _fill_targets(arrays, index, image, window, view.look, len(source.classes))
-        arrays["raw"][index] = _fitted(raw, settings.patch)
+        arrays["raw"][index] = mirrored_to(raw, settings.patch)
         for chunk in _chunks(folder / "pool.zarr" / part, index):
             sync(chunk)
             sync_folder(chunk.parent)
@@ -153,7 +153,7 @@ def _fill_maps(
     inner = tuple(slice(a, min(a + p, n)) for a, p, n in zip(starts, patch, raw.shape, strict=True))
     features = np.ascontiguousarray(compute_features(raw, source.spec, config.engine, inner=inner))
     for n, forest in enumerate(forests):
-        p = _fitted(predict_features(forest, features)[1:], patch)
+        p = mirrored_to(predict_features(forest, features)[1:], patch)
         part["maps"][index, n] = np.round(p * 255).astype(np.uint8)
     return Moments.of(raw).standardised(raw[inner])
 
@@ -167,7 +167,7 @@ def _fill_targets(
     """
     patch = arrays["classes"].shape[1:]
     labels, classes = image.labels.read(window).astype(np.int64), image.classes(window)
-    labels, classes = (_fitted(look.zoomed(values, 0), patch) for values in (labels, classes))
+    labels, classes = (mirrored_to(look.zoomed(values, 0), patch) for values in (labels, classes))
     arrays["classes"][index] = classes
     unknown = ndi.maximum_filter(classes == IGNORED, 3)
     for number in range(1, n_classes):
@@ -176,7 +176,7 @@ def _fill_targets(
         arrays["boundaries"][index, number - 1] = np.where(unknown, IGNORED, found)
 
 
-def _fitted(values: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
+def mirrored_to(values: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
     """`([K,] *spatial)` of the size of a patch: what is more is cut off, what is less is mirrored."""
     lead = values.ndim - len(patch)
     cut = values[(slice(None),) * lead + tuple(slice(n) for n in patch)]
