@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import ssl
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from shallow2deep.io.atomic import write_json
 from shallow2deep.service.app import create_app
 from shallow2deep.service.guards import LOOPBACK, Rules
 from shallow2deep.service.jobs import Jobs
+from shallow2deep.service.painting import Painting
 from shallow2deep.service.places import MODELS, Places
 from shallow2deep.service.slots import slots_of
 
@@ -44,6 +46,8 @@ class Options:
         slots, cores: see `slots_of`.
         max_upload: bytes.
         connection_file: gets address and token, for clients of the same user.
+        paint: images to paint on, with the root as the folder of their project.
+        browser: whether the page is opened.
     """
 
     root: Path
@@ -58,6 +62,8 @@ class Options:
     cores: int | None = None
     max_upload: int = field(default=4 * 2**30)
     connection_file: Path | None = None
+    paint: tuple[str, ...] = ()
+    browser: bool = False
 
 
 def serve(options: Options) -> None:
@@ -68,13 +74,15 @@ def serve(options: Options) -> None:
         RunBusyError: another server uses the root.
     """
     token = _token_of(options)
-    places = Places(options.root, options.readable)
+    painting = Painting(options.paint, options.root) if options.paint else None
+    painted = {volume.file.resolve().parent for volume in painting.images} if painting else set()
+    places = Places(options.root, (*options.readable, *sorted(painted)))
     os.environ[OWN_FOLDERS] = str(places.root / MODELS)
     jobs = Jobs(places, slots_of(options.slots, options.cores))
     hosts = tuple(dict.fromkeys((options.host, *LOOPBACK)))
     rules = Rules(token, options.origins, hosts, options.max_upload)
     config = uvicorn.Config(
-        create_app(jobs, rules),
+        create_app(jobs, rules, painting),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -91,6 +99,8 @@ def serve(options: Options) -> None:
         log.warning("shallow2deep answers at %s (data in %s)", url, places.root)
         if token and not options.token:
             log.warning("token: %s", token)
+        if options.browser:
+            webbrowser.open(f"{url}/page/{f'#token={token}' if token else ''}")
         with _connection_file(options.connection_file, url, token):
             uvicorn.Server(config).run([listener])
 
