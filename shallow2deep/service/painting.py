@@ -9,7 +9,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ class Painting:
         self.epoch, self.revision = secrets.token_hex(8), 0
         self.lock = threading.RLock()
         self._changes: deque[Change] = deque(maxlen=_KEPT)
+        self._answers: OrderedDict[str, tuple[int, list[Span]]] = OrderedDict()
         self._files: dict[int, StrokeFile] = {}
         self._raw = [_relative(name, self.folder) for name in names]
         self._save({})
@@ -109,8 +110,14 @@ class Painting:
         """Those of every image that was painted on."""
         return [(n, file) for n in range(len(self.images)) if (file := self.strokes(n)).path.exists()]
 
-    def paint(self, number: int, z: int, spans: Sequence[Span], client: str) -> tuple[int, list[Span]]:
+    def paint(
+        self, number: int, z: int, spans: Sequence[Span], client: str, id_: str = ""
+    ) -> tuple[int, list[Span]]:
         """Paints, and tells of it.
+
+        Args:
+            client: the window that it was painted in.
+            id_: of the stroke; one that comes again gets the answer that it got before.
 
         Returns:
             The revision, and what was there before; see `StrokeFile.paint`.
@@ -118,9 +125,14 @@ class Painting:
         if spans and max(value for *_, value in spans) > len(self.classes):
             raise InputError(f"there are {len(self.classes)} classes, but a higher number came; add a class")
         with self.lock:
+            if id_ and id_ in self._answers:
+                return self._answers[id_]
             before = self.strokes(number).paint(z, spans)
             self.revision += 1
             self._changes.append(Change(self.revision, client, number, z, spans))
+            self._answers[id_] = self.revision, before
+            while len(self._answers) > _KEPT:
+                self._answers.popitem(last=False)
             return self.revision, before
 
     def changes(self, since: int) -> list[Change] | None:

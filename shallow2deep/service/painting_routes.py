@@ -95,7 +95,9 @@ def painting_routes(painting: Painting, jobs: Jobs) -> APIRouter:
     @router.post("/strokes")
     def paint(request: Patch) -> Painted:
         """Paint; it is on disk when this answers."""
-        revision, before = painting.paint(request.image, request.z, request.spans, request.client)
+        revision, before = painting.paint(
+            request.image, request.z, request.spans, request.client, request.id
+        )
         return Painted(revision=revision, before=before)
 
     @router.get("/events", response_class=StreamingResponse)

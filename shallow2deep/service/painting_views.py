@@ -51,6 +51,7 @@ class Patch(BaseModel):
     """Pixels to paint."""
 
     client: Client
+    id: str = Field("", max_length=100, description="the same if it is sent again, as no answer came")
     image: Number
     z: Number = 0
     spans: list[tuple[Number, Number, Number, Annotated[int, Field(ge=0, le=255)]]] = Field(
