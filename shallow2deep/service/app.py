@@ -25,9 +25,9 @@ from shallow2deep.service.guards import Guard, Rules
 from shallow2deep.service.image_routes import image_routes
 from shallow2deep.service.job_routes import job_routes
 from shallow2deep.service.jobs import Jobs
+from shallow2deep.service.live import Live
 from shallow2deep.service.model_routes import model_routes
 from shallow2deep.service.page import add_page
-from shallow2deep.service.painting import Painting
 from shallow2deep.service.painting_routes import painting_routes
 from shallow2deep.service.views import About, Problem
 from shallow2deep.version import VERSION
@@ -55,12 +55,12 @@ or 507 (no room).
 _PROBLEMS = {status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 500, 507)}
 
 
-def create_app(jobs: Jobs, rules: Rules, painting: Painting | None = None) -> FastAPI:
+def create_app(jobs: Jobs, rules: Rules, live: Live | None = None) -> FastAPI:
     """The whole interface.
 
     Args:
         rules: who may ask for what.
-        painting: a project to paint on.
+        live: a project to paint on.
     """
     app = FastAPI(title="shallow2deep", version=VERSION, description=_ABOUT, responses=_PROBLEMS)  # type: ignore[arg-type]
 
@@ -71,8 +71,8 @@ def create_app(jobs: Jobs, rules: Rules, painting: Painting | None = None) -> Fa
 
     for routes in (job_routes(jobs), image_routes(jobs.places), model_routes(jobs)):
         app.include_router(routes)
-    if painting is not None:
-        app.include_router(painting_routes(painting, jobs))
+    if live is not None:
+        app.include_router(painting_routes(live, jobs))
     add_page(app, jobs)
     app.add_exception_handler(Shallow2DeepError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -30,6 +30,7 @@ from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, open_enh
 from shallow2deep.inputs.results import applied_enhancers
 from shallow2deep.inputs.target import features_of
 from shallow2deep.io.cache import ReadCache
+from shallow2deep.io.stored import size_in_bytes
 from shallow2deep.io.volumes import Volume
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.outputs import foreground
@@ -42,6 +43,7 @@ _FEATURES = 2**30  # bytes of features that are kept
 _GROWTH: dict[str, Any] = {"n_trees": 24, "max_depth": 10, "min_samples_leaf": 3, "random_thresholds": True}
 _MOST_SAMPLES = 20_000  # painted pixels that the forest learns from; more make it slow, and hardly better
 _PLACES = 5
+_SMALL = 2**26  # bytes of a plane that is read as a whole, as files such as PNG must be
 _CLIENTS = 100  # windows that are remembered
 _Key = tuple[int, int, int, int]  # image, plane, tile along y and x
 
@@ -103,7 +105,7 @@ class Live:
     """Maps of views; one is computed at a time."""
 
     def __init__(self, painting: Painting):
-        self._painting = painting
+        self.painting = painting
         self.newest: OrderedDict[str, int] = OrderedDict()
         self._lock, self._reads = threading.Lock(), ReadCache()
         self._threads = effective_n_jobs(-1)
@@ -118,6 +120,17 @@ class Live:
         while len(self.newest) > _CLIENTS:
             self.newest.popitem(last=False)
         return Turn(self, client, number)
+
+    def warm_up(self) -> None:
+        """Loads what the first stroke would wait for: compiled kernels, libraries, and the enhancer."""
+        with self._lock, suppress(InputError):
+            spec = feature_spec(FeatureSettings(), 2)
+            features = compute_features(np.zeros((64, 64), np.uint8), spec)
+            samples, classes = features[:, :1, :2].reshape(spec.n_features, 2).T, np.arange(2)
+            forest = fit_forest(samples, classes, spec, ("one", "other"), n_trees=1)
+            p = Traversal(forest).predict(features)
+            if len(self.painting.classes) == 2:
+                self._enhancers(1.0, raw=False).enhance(p)
 
     def forest_map(self, view: View, turn: Turn) -> Seen:
         """The map of a forest on all that is painted now.
@@ -151,17 +164,17 @@ class Live:
             enhancers = self._enhancers(scale, raw)
             with _cancellable(enhancers, turn):
                 found = enhancers.enhance(p, part)
-            enhanced = foreground(found, enhancers.outputs(self._painting.classes))
+            enhanced = foreground(found, enhancers.outputs(self.painting.classes))
             turn.check()
             differing = disagreement([p[1:], enhanced])
-            strokes = self._painting.strokes(view.image).window(view.z, view.rows, view.columns)
+            strokes = self.painting.strokes(view.image).window(view.z, view.rows, view.columns)
             places = places_to_paint([p[1:], enhanced], differing, strokes, _PLACES)
             values = np.concatenate([enhanced, differing[None]])
             at = tuple((y + view.rows.start, x + view.columns.start) for (y, x), _ in places)
             return Seen(values, revision, time.perf_counter() - started, at)
 
     def _check(self, view: View) -> None:
-        height, width = self._painting.plane(view.image, view.z).spatial_shape
+        height, width = self.painting.plane(view.image, view.z).spatial_shape
         rows, columns = view.rows, view.columns
         inside = 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
         if not inside or (rows.stop - rows.start) * (columns.stop - columns.start) > LARGEST:
@@ -172,7 +185,7 @@ class Live:
 
     def _predicted(self, view: View, turn: Turn) -> tuple[np.ndarray, int]:
         turn.check()
-        revision = self._painting.revision
+        revision = self.painting.revision
         spec = self._spec(view.image)
         traversal = self._trained(spec, revision, turn)
         missing = [key for key in view.tiles() if key not in self._maps]
@@ -186,7 +199,7 @@ class Live:
 
     def _joined(self, view: View) -> np.ndarray:
         size = (view.rows.stop - view.rows.start, view.columns.stop - view.columns.start)
-        out = np.empty((len(self._painting.classes), *size), np.float32)
+        out = np.empty((len(self.painting.classes), *size), np.float32)
         for key in view.tiles():
             top, left = key[2] * TILE, key[3] * TILE
             rows = slice(max(top, view.rows.start), min(top + TILE, view.rows.stop))
@@ -197,18 +210,18 @@ class Live:
 
     def _trained(self, spec: FeatureSpec, revision: int, turn: Turn) -> Traversal:
         """The forest of all strokes, grown anew if there are others."""
-        key = (spec, revision, self._painting.classes)
+        key = (spec, revision, self.painting.classes)
         if self._forest is None or self._forest[0] != key:
             x, y = self._all_samples(spec, turn)
             turn.check()
-            forest = fit_forest(x, y, spec, self._painting.classes, n_jobs=1, **_GROWTH)
+            forest = fit_forest(x, y, spec, self.painting.classes, n_jobs=1, **_GROWTH)
             self._forest, self._maps = (key, Traversal(forest)), {}
         return self._forest[1]
 
     def _all_samples(self, spec: FeatureSpec, turn: Turn) -> tuple[np.ndarray, np.ndarray]:
         """Features and classes of painted pixels; only tiles that were painted on since are looked at."""
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for number, file in self._painting.all_strokes():
+        for number, file in self.painting.all_strokes():
             own = replace(self._spec(number), channels=spec.channels)
             for place, tile in list(file.painted()):
                 turn.check()
@@ -245,18 +258,20 @@ class Live:
         return found
 
     def _raw(self, image: int, z: int) -> Volume:
-        plane, channels = self._painting.plane(image, z), self._painting.config.target.channels
-        return self._reads.keep(in_channels(plane, channels))
+        plane, channels = self.painting.plane(image, z), self.painting.config.target.channels
+        used = in_channels(plane, channels)
+        is_small = size_in_bytes(used.shape, used.dtype) <= _SMALL
+        return self._reads.keep(used) if is_small else used
 
     def _spec(self, image: int) -> FeatureSpec:
         """Those that a run of `adapt` would use."""
-        config, volume = self._painting.config, self._raw(image, 0)
+        config, volume = self.painting.config, self._raw(image, 0)
         own = features_of(config, open_enhancers(config)[0].spec, None)
         spec = own or feature_spec(FeatureSettings(), 2)
         return replace(spec, channels=volume.shape[0] if "c" in volume.axes else 1)
 
     def _enhancers(self, scale: float, raw: bool) -> Enhancers:
-        config = self._painting.config
+        config = self.painting.config
         settings = config.enhanced.model_copy(update={"scales": (scale,), "raw": raw, "pixel_size": None})
         config = config.model_copy(update={"enhanced": settings})
         return applied_enhancers(config, open_enhancers(config), None, choose_device("auto"))

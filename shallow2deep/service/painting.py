@@ -10,8 +10,9 @@ import shutil
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Painting:
         self._changes: deque[Change] = deque(maxlen=_KEPT)
         self._answers: OrderedDict[str, tuple[int, list[Span]]] = OrderedDict()
         self._files: dict[int, StrokeFile] = {}
-        self._raw = [_relative(name, self.folder) for name in names]
+        self._names = list(names)
         self._save({})
         self.config = self._read()
 
@@ -168,13 +169,15 @@ class Painting:
             for _, file in painted:
                 shutil.copytree(file.path, copy / file.path.name)
             values = anchored(self.config).model_dump(mode="json", exclude_unset=True)
+        values["target"]["raw"] = [_with_path(name, os.path.abspath) for name in self._names]  # without ..
         values["target"]["strokes"] = [str(copy / file.path.name) for _, file in painted]
         return values
 
     def _save(self, values: dict[str, Any]) -> None:
         path = self.folder / SETTINGS
         known = read_yaml(path) if path.exists() else {"classes": ["background", "foreground"]}
-        target = {**known.get("target", {}), "raw": self._raw, "strokes": f"{STROKES}/*.zarr"}
+        raw = [_with_path(name, partial(os.path.relpath, start=self.folder)) for name in self._names]
+        target = {**known.get("target", {}), "raw": raw, "strokes": f"{STROKES}/*.zarr"}
         target |= {key: values.pop(key) for key in ("channels",) if key in values}
         merged = {"enhancer": _ENHANCER, **known, **values, "target": target}
         validated(AdaptConfig, merged, SETTINGS)
@@ -205,8 +208,7 @@ def _require_own_names(images: Sequence[Volume]) -> None:
                 )
 
 
-def _relative(name: str, folder: Path) -> str:
-    """A name as seen from a folder."""
+def _with_path(name: str, change: Callable[[Path], str]) -> str:
+    """A name with another path, and the same inner path."""
     path, key = split_name(name)
-    inner = f":{key}" if key else ""
-    return f"{Path(os.path.relpath(path.absolute(), folder)).as_posix()}{inner}"
+    return f"{change(path)}:{key}" if key else change(path)

@@ -43,9 +43,9 @@ Plane = Annotated[int, Query(ge=0)]
 Channel = Annotated[int, Query(ge=0)]
 
 
-def painting_routes(painting: Painting, jobs: Jobs) -> APIRouter:
+def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
     """The routes below /painting."""
-    router, live = APIRouter(prefix="/painting", tags=["painting"]), Live(painting)
+    router, painting = APIRouter(prefix="/painting", tags=["painting"]), live.painting
 
     @lru_cache(256)
     def range_of(image: int, z: int, channel: int) -> Range:

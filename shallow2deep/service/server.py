@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import ssl
+import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from shallow2deep.io.atomic import write_json
 from shallow2deep.service.app import create_app
 from shallow2deep.service.guards import LOOPBACK, Rules
 from shallow2deep.service.jobs import Jobs
+from shallow2deep.service.live import Live
 from shallow2deep.service.painting import Painting
 from shallow2deep.service.places import MODELS, Places
 from shallow2deep.service.slots import slots_of
@@ -78,11 +80,12 @@ def serve(options: Options) -> None:
     painted = {volume.file.resolve().parent for volume in painting.images} if painting else set()
     places = Places(options.root, (*options.readable, *sorted(painted)))
     os.environ[OWN_FOLDERS] = str(places.root / MODELS)
+    live = Live(painting) if painting else None
     jobs = Jobs(places, slots_of(options.slots, options.cores))
     hosts = tuple(dict.fromkeys((options.host, *LOOPBACK)))
     rules = Rules(token, options.origins, hosts, options.max_upload)
     config = uvicorn.Config(
-        create_app(jobs, rules, painting),
+        create_app(jobs, rules, live),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -99,6 +102,8 @@ def serve(options: Options) -> None:
         log.warning("shallow2deep answers at %s (data in %s)", url, places.root)
         if token and not options.token:
             log.warning("token: %s", token)
+        if live is not None:
+            threading.Thread(target=live.warm_up, daemon=True).start()
         if options.browser:
             webbrowser.open(f"{url}/page/{f'#token={token}' if token else ''}")
         with _connection_file(options.connection_file, url, token):

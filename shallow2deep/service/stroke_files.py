@@ -54,9 +54,8 @@ class StrokeFile:
             starts = [s.start for s in window]
             volume = block if block.ndim == 3 else block[None]
             z0, y0, x0 = starts if len(starts) == 3 else [0, *starts]
-            for z, y, x in np.argwhere(volume):
-                tile = self._tile((z0 + int(z), (y0 + int(y)) // TILE, (x0 + int(x)) // TILE))
-                tile[(y0 + y) % TILE, (x0 + x) % TILE] = volume[z, y, x]
+            for z, plane in enumerate(volume, z0):
+                self._fill(z, y0, x0, plane)
 
     @property
     def planes(self) -> int:
@@ -78,17 +77,15 @@ class StrokeFile:
         """
         self._check(z, spans)
         before: list[Span] = []
-        changed: set[_Place] = set()
         for y, first, last, value in spans:
             for place, start, stop in _by_tile(z, y, first, last):
                 line = self._tile(place)[y % TILE, start % TILE : start % TILE + stop - start]
                 if (line != value).any():
                     before += _runs(line, y, start, value)
                     line[:] = value
-                    changed.add(place)
-        self._write(changed)
-        for place in changed:
-            self.edits[place] = self.edits.get(place, 0) + 1
+                    self.edits[place] = self.edits.get(place, 0) + 1
+        if before:
+            self._write(z, before)
         return before[::-1]  # where spans overlap, the first one's comes last
 
     def painted(self) -> Iterator[tuple[_Place, np.ndarray]]:
@@ -140,6 +137,14 @@ class StrokeFile:
                     f"{self.shape}; paint within it"
                 )
 
+    def _fill(self, z: int, top: int, left: int, values: np.ndarray) -> None:
+        """Takes over a part of a plane, in memory alone."""
+        for y, x in {(y // TILE, x // TILE) for y, x in np.argwhere(values) + (top, left)}:
+            rows, columns = (slice(max(n * TILE - start, 0), (n + 1) * TILE - start) for n, start in ((y, top), (x, left)))
+            part = values[rows, columns]
+            row, column = top + rows.start - y * TILE, left + columns.start - x * TILE
+            self._tile((z, int(y), int(x)))[row : row + part.shape[0], column : column + part.shape[1]] = part
+
     def _tile(self, place: _Place) -> np.ndarray:
         return self._tiles.setdefault(place, np.zeros((TILE, TILE), np.uint8))
 
@@ -157,16 +162,20 @@ class StrokeFile:
             self._array = zarr.open_array(str(self.path), mode="r+", path="0")
         return self._array
 
-    def _write(self, places: Iterable[_Place]) -> None:
-        for place in places:
-            array, (z, y, x) = self._opened(), place
-            tile = self._tiles[place][self._within(place)]
-            top, left = y * TILE, x * TILE
-            window = (slice(top, top + tile.shape[0]), slice(left, left + tile.shape[1]))
-            array[(z, *window) if len(self.shape) == 3 else window] = tile
-            start = (z, top, left)[-len(self.shape) :]
-            chunk = tuple(n // side for n, side in zip(start, array.chunks, strict=True))
-            file = self.path / "0" / Path(*map(str, chunk))
+    def _write(self, z: int, spans: Iterable[Span]) -> None:
+        """Writes the chunks that have these pixels."""
+        array = self._opened()
+        depth, height, width = (1, *array.chunks)[-3:]
+        numbers = {
+            (z // depth, y // height, column)
+            for y, first, last, _ in spans
+            for column in range(first // width, (last - 1) // width + 1)
+        }
+        for chunk in sorted(numbers):
+            window = _window(chunk, (depth, height, width), (self.planes, *self.size))
+            block = np.stack([self.window(plane, *window[1:]) for plane in range(self.planes)[window[0]]])
+            array[window[-len(self.shape) :]] = block if len(self.shape) == 3 else block[0]
+            file = self.path / "0" / Path(*map(str, chunk[-len(self.shape) :]))
             if file.exists():  # zarr removes a chunk that is empty again
                 sync(file)
 
@@ -195,7 +204,11 @@ def _written_windows(
     for file in sorted(folder.glob("/".join("*" * len(shape)))):
         numbers = file.relative_to(folder).parts
         if file.is_file() and all(part.isdecimal() for part in numbers):
-            yield tuple(
-                slice(int(n) * side, min((int(n) + 1) * side, end))
-                for n, side, end in zip(numbers, chunks, shape, strict=True)
-            )
+            yield _window([int(n) for n in numbers], chunks, shape)
+
+
+def _window(numbers: Sequence[int], chunks: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """Of a chunk."""
+    return tuple(
+        slice(n * side, min((n + 1) * side, end)) for n, side, end in zip(numbers, chunks, shape, strict=True)
+    )

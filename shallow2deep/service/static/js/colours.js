@@ -3,11 +3,6 @@
 /** @param {string} hex @returns {number[]} */
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** A canvas of an image. @param {number} width @param {number} height */
-function canvasOf(width, height) {
-  return new OffscreenCanvas(width, height);
-}
-
 /**
  * Draws classes into a tile's canvas.
  * @param {OffscreenCanvas} canvas
@@ -24,7 +19,7 @@ export function drawClasses(canvas, values, colours) {
 }
 
 /**
- * A map of several classes: each pixel in the colour of the most probable one, as clear as that is probable.
+ * A map of classes: each pixel in the colour of the most probable one, as clear as that is probable.
  * @param {Uint8Array} values `(classes, height, width)`, 255 for 1
  * @param {number} width
  * @param {number} height
@@ -32,7 +27,7 @@ export function drawClasses(canvas, values, colours) {
  */
 export function mapPicture(values, width, height, colours) {
   const size = width * height;
-  const canvas = canvasOf(width, height);
+  const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
   const picture = context.createImageData(width, height);
   const pixels = new Uint32Array(picture.data.buffer);

@@ -30,7 +30,7 @@ const KEYS = [
 const OTHERS = [
   ["1 … 9", "paint that class"],
   ["Ctrl Z", "undo a stroke"],
-  ["Ctrl Y, Ctrl Shift Z", "do it again"],
+  ["Ctrl Y", "do it again"],
   ["Mouse", "paint; the wheel zooms; with Space or another button it moves the view"],
   ["?", "this sheet"],
 ];

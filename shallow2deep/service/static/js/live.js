@@ -7,6 +7,7 @@ import { Store } from "./store.js";
 
 const CALM = 250; // ms without a change of the view before it is predicted
 const LARGEST = 2 ** 20; // pixels
+const DIFFERENCE = "#ff30a0";
 
 /**
  * @typedef {{x: number, y: number, width: number, height: number, canvas: OffscreenCanvas}} Overlay
@@ -16,7 +17,7 @@ const LARGEST = 2 ** 20; // pixels
 export class Live extends Store {
   isOn = true;
   isBusy = "";
-  problem = "";
+  problem = "Paint a stroke of each class: something of what you look for, and something else.";
   scale = 1;
   withRaw = false;
   /** @type {Partial<Record<Kind, Overlay>>} */
@@ -55,7 +56,8 @@ export class Live extends Store {
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    if (!this.isOn) return this.set({ isBusy: "" });
+    const isPainted = this.project.images.some((image) => image.painted.some(Boolean));
+    if (!this.isOn || !isPainted) return this.set({ isBusy: "" });
     const part = bounded(this.seen());
     if (!part) return;
     const { image, z } = this.project;
@@ -75,21 +77,23 @@ export class Live extends Store {
 
   async #forest(wish, begun, signal) {
     const { values, shape } = await this.#map("forest", wish, signal);
-    const colours = this.project.colours;
-    this.#show("forest", wish, mapPicture(values, shape[2], shape[1], colours));
+    this.#show("forest", wish, values.subarray(shape[1] * shape[2]), this.#foreground);
     this.took = { forest: performance.now() - begun };
     this.set({ problem: "" });
   }
 
   async #enhanced(wish, begun, signal) {
     const { values, shape, places } = await this.#map("enhanced", wish, signal);
-    const [count, height, width] = shape;
-    const parts = values.subarray(0, (count - 1) * height * width);
-    const colours = this.project.colours;
-    this.#show("enhanced", wish, mapPicture(withBackground(parts, count - 1), width, height, colours));
-    this.#show("disagreement", wish, mapPicture(values.subarray(parts.length), width, height, ["#ff30a0"]));
+    const differing = values.subarray((shape[0] - 1) * shape[1] * shape[2]);
+    this.#show("enhanced", wish, values, this.#foreground);
+    this.#show("disagreement", wish, differing, [DIFFERENCE]);
     this.took.enhanced = performance.now() - begun;
     this.set({ places: places.map(([y, x]) => ({ y, x })) });
+  }
+
+  /** The colours of all classes but the first, whose pixels are left clear. */
+  get #foreground() {
+    return this.project.colours.slice(1);
   }
 
   async #map(kind, wish, signal) {
@@ -99,9 +103,10 @@ export class Live extends Store {
     return { values, ...JSON.parse(response.headers.get("x-facts")) };
   }
 
-  #show(kind, { x, y }, canvas) {
-    const at = { x: x[0], y: y[0], width: x[1] - x[0], height: y[1] - y[0] };
-    this.overlays = { ...this.overlays, [kind]: { ...at, canvas } };
+  #show(kind, { x, y }, values, colours) {
+    const [width, height] = [x[1] - x[0], y[1] - y[0]];
+    const canvas = mapPicture(values, width, height, colours);
+    this.overlays = { ...this.overlays, [kind]: { x: x[0], y: y[0], width, height, canvas } };
   }
 }
 
@@ -118,17 +123,4 @@ function middle([first, last], shrink) {
   const half = Math.floor(((last - first) * shrink) / 2);
   const centre = Math.floor((first + last) / 2);
   return [centre - half, centre + half];
-}
-
-/** Maps of all but the first class, with what they lack as that of the first. */
-function withBackground(values, count) {
-  const size = values.length / count;
-  const all = new Uint8Array(size + values.length);
-  all.set(values, size);
-  for (let i = 0; i < size; i++) {
-    let most = 0;
-    for (let k = 0; k < count; k++) most = Math.max(most, values[k * size + i]);
-    all[i] = 255 - most;
-  }
-  return all;
 }

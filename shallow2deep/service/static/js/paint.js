@@ -13,6 +13,7 @@ import { Viewer } from "./viewer.js";
  */
 export function PaintTab({ desk, hidden, help }) {
   const canvas = useRef(null);
+  useStore(desk);
   useEffect(() => {
     desk.viewer = new Viewer(canvas.current, desk);
     desk.changed();
@@ -23,7 +24,6 @@ export function PaintTab({ desk, hidden, help }) {
     addEventListener("keydown", listen);
     return () => removeEventListener("keydown", listen);
   }, [hidden]);
-  useStore(desk);
   return html`
     <main class="paint" hidden=${hidden}>
       <aside class="side" aria-label="Images and brush">

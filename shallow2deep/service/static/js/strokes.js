@@ -53,6 +53,7 @@ export class Strokes extends Store {
     this.done = [...this.done, stroke].slice(-MOST_UNDONE);
     this.undone = [];
     this.project.current.painted = [1]; // the list marks it; the server knows how many
+    this.project.changed();
     this.#wish(stroke, false);
   }
 

@@ -132,7 +132,8 @@ export class Viewer {
     const level = camera.level();
     for (const coarser of [3, 2, 1]) this.#drawTiles(context, this.tiles, level + coarser, false);
     this.#drawTiles(context, this.tiles, level);
-    const overlay = this.live.overlays[this.tools.overlay];
+    const { overlays } = this.live;
+    const overlay = overlays[this.tools.overlay] ?? (this.tools.overlay === "enhanced" ? overlays.forest : undefined);
     if (overlay) {
       context.globalAlpha = this.tools.mapOpacity;
       this.#drawPart(context, overlay.canvas, overlay.x, overlay.y, overlay.width, overlay.height);
