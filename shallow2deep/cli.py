@@ -798,11 +798,11 @@ def serve(
         Path | None, typer.Option(help="file that gets address and token, for clients of the same user")
     ] = None,
     paint: Annotated[
-        list[str] | None, typer.Option(help="images that its page lets paint on, in a project in --root; repeatable")
+        list[str] | None,
+        typer.Option(help="images that its page lets paint on, in a project in --root; repeatable"),
     ] = None,
 ) -> None:
     """Train for clients of other programs and computers: jobs, images and models over HTTP."""
-    from shallow2deep.errors import InputError
 
     if token_file:
         token = token_file.read_text(encoding="utf-8").strip()
@@ -832,11 +832,14 @@ def _needs_server_packages() -> Iterator[None]:
 @app.command()
 def ui(
     images: Annotated[
-        list[str], typer.Argument(metavar="FOLDER|IMAGES", help="a folder, or file.tif, file.h5:key, 'a/*.png' …")
+        list[str],
+        typer.Argument(metavar="FOLDER|IMAGES", help="a folder, or file.tif, file.h5:key, 'a/*.png' …"),
     ],
     project: Annotated[
         Path | None,
-        typer.Option(help="folder for strokes, settings and runs; shallow2deep beside the images if not given"),
+        typer.Option(
+            help="folder for strokes, settings and runs; shallow2deep beside the images if not given"
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
     browser: Annotated[bool, typer.Option(help="open the page; else its address is printed")] = True,

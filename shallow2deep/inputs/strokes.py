@@ -132,7 +132,7 @@ def _planes_on(
             planes = images_of(volume, ndim, slices)
         if len(planes) != len(places):
             raise InputError(
-                f"{volume.name} has {len(planes)} planes but its raw image has {len(places)}; give one for each"
+                f"{volume.name} has {len(planes)} planes but its raw image {len(places)}; give one for each"
             )
         for place, plane in zip(places, planes, strict=True):
             found[place] = plane

@@ -55,7 +55,11 @@ class Rules:
         if origin is None and foreign and headers.get("sec-fetch-mode") != "navigate":
             return 403, "another page asked, which may not; start the server with --allow-origin"
         shown = headers.get("authorization", "").removeprefix("Bearer ")
-        if self.token is not None and not open_to_all and not hmac.compare_digest(shown.encode(), self.token.encode()):
+        if (
+            self.token is not None
+            and not open_to_all
+            and not hmac.compare_digest(shown.encode(), self.token.encode())
+        ):
             return 401, "no token, or a wrong one, came; send the server's as Authorization: Bearer TOKEN"
         return None
 

@@ -1,7 +1,7 @@
 """A project of images and the strokes on them: what is painted on the page, and what `s2d adapt` takes.
 
-`settings.yaml` in its folder is a file of settings for `s2d adapt`, `strokes/` has a label image for each image
-that is painted on, and `page.json` what only the page knows: colours.
+`settings.yaml` in its folder is a file of settings for `s2d adapt`, `strokes/` has a label image for each
+image that is painted on, and `page.json` what only the page knows: colours.
 """
 
 import os
@@ -200,12 +200,11 @@ def _require_own_names(images: Sequence[Volume]) -> None:
     """Strokes belong to images by their names, so these must differ."""
     seen: dict[str, Volume] = {}
     for image in images:
-        if other := seen.setdefault(plain_name(image), image):
-            if other is not image:
-                raise InputError(
-                    f"{other.name} and {image.name}: strokes could not tell them apart by name; give one of "
-                    "them, such as 'folder/*_raw.png'"
-                )
+        if (other := seen.setdefault(plain_name(image), image)) is not image:
+            raise InputError(
+                f"{other.name} and {image.name}: strokes could not tell them apart by name; give one of "
+                "them, such as 'folder/*_raw.png'"
+            )
 
 
 def _with_path(name: str, change: Callable[[Path], str]) -> str:

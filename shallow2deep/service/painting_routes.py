@@ -1,4 +1,4 @@
-"""Routes of the project that is painted on: images in tiles, strokes, live maps, and runs on what is painted."""
+"""Routes of the project that is painted on: images in tiles, strokes, live maps, and runs."""
 
 import asyncio
 import json
@@ -60,7 +60,10 @@ def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
     def change(request: ProjectChange) -> PaintingView:
         """Name or add classes, choose colours, the enhancer, and the channels to learn on."""
         values = request.model_dump(exclude_none=True, exclude={"colours"})
-        if request.enhancer and request.enhancer not in [painting.config.enhancer, *(m.name for m in models())]:
+        if request.enhancer and request.enhancer not in [
+            painting.config.enhancer,
+            *(m.name for m in models()),
+        ]:
             raise InputError(f"{one_line(request.enhancer)}: no such enhancer is listed; choose one of those")
         if "learn_on" in values:
             values["channels"] = values.pop("learn_on")
@@ -72,9 +75,7 @@ def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
         """Which values are there, by a few places of a plane."""
         return range_of(image, z, channel)
 
-    @router.get(
-        "/images/{image}/tiles/{level}/{y}/{x}", responses={200: _PNG}, response_class=Response
-    )
+    @router.get("/images/{image}/tiles/{level}/{y}/{x}", responses={200: _PNG}, response_class=Response)
     def tile(
         image: int, level: int, y: int, x: int, low: float, high: float, z: Plane = 0, channel: Channel = 0
     ) -> Response:
@@ -83,9 +84,7 @@ def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
         picture = Picture(_shown(painting.plane(image, z), channel), low, high)
         return Response(picture.tile(level, y, x), media_type="image/png", headers=_FOREVER)
 
-    @router.get(
-        "/images/{image}/strokes/{level}/{y}/{x}", responses={200: _RAW}, response_class=Response
-    )
+    @router.get("/images/{image}/strokes/{level}/{y}/{x}", responses={200: _RAW}, response_class=Response)
     def stroke_tile(image: int, level: int, y: int, x: int, z: Plane = 0) -> Response:
         """A tile of strokes: bytes, line by line, 0 or the number of a class."""
         _check_tile(level, y, x)
@@ -95,9 +94,7 @@ def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
     @router.post("/strokes")
     def paint(request: Patch) -> Painted:
         """Paint; it is on disk when this answers."""
-        revision, before = painting.paint(
-            request.image, request.z, request.spans, request.client, request.id
-        )
+        revision, before = painting.paint(request.image, request.z, request.spans, request.client, request.id)
         return Painted(revision=revision, before=before)
 
     @router.get("/events", response_class=StreamingResponse)
@@ -139,7 +136,9 @@ def _view(painting: Painting) -> PaintingView:
         classes=list(painting.classes),
         colours=painting.colours,
         enhancer=config.enhancer,
-        learn_on=config.target.channels if isinstance(config.target.channels, str) else [*config.target.channels],
+        learn_on=config.target.channels
+        if isinstance(config.target.channels, str)
+        else [*config.target.channels],
         images=[_image(painting, n) for n in range(len(painting.images))],
     )
 
@@ -184,12 +183,16 @@ def _range(plane: Volume) -> Range:
         return Range(low=0, high=1, least=0, most=1)
     low, high = np.percentile(found, (0.5, 99.5))
     least, most = float(found.min()), float(found.max())
-    return Range(low=low, high=high if high > low else low + 1, least=least, most=most if most > least else least + 1)
+    return Range(
+        low=low, high=high if high > low else low + 1, least=least, most=most if most > least else least + 1
+    )
 
 
 def _check_tile(level: int, y: int, x: int) -> None:
     if not (0 <= level <= _MAX_LEVEL and y >= 0 and x >= 0):
-        raise InputError(f"tile {level}/{y}/{x} came; give a level from 0 to {_MAX_LEVEL}, and y and x from 0")
+        raise InputError(
+            f"tile {level}/{y}/{x} came; give a level from 0 to {_MAX_LEVEL}, and y and x from 0"
+        )
 
 
 def _part(request: ViewRequest) -> View:

@@ -105,7 +105,9 @@ class StrokeFile:
                 top, left = max(y * TILE, rows.start), max(x * TILE, columns.start)
                 bottom, right = min((y + 1) * TILE, rows.stop), min((x + 1) * TILE, columns.stop)
                 part = tile[top - y * TILE : bottom - y * TILE, left - x * TILE : right - x * TILE]
-                out[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = part
+                out[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = (
+                    part
+                )
         return out
 
     def overview(self, z: int, level: int, y: int, x: int) -> np.ndarray:
@@ -139,8 +141,10 @@ class StrokeFile:
 
     def _fill(self, z: int, top: int, left: int, values: np.ndarray) -> None:
         """Takes over a part of a plane, in memory alone."""
-        for y, x in {(y // TILE, x // TILE) for y, x in np.argwhere(values) + (top, left)}:
-            rows, columns = (slice(max(n * TILE - start, 0), (n + 1) * TILE - start) for n, start in ((y, top), (x, left)))
+        for y, x in {(y // TILE, x // TILE) for y, x in np.add(np.argwhere(values), (top, left))}:
+            rows, columns = (
+                slice(max(n * TILE - start, 0), (n + 1) * TILE - start) for n, start in ((y, top), (x, left))
+            )
             part = values[rows, columns]
             row, column = top + rows.start - y * TILE, left + columns.start - x * TILE
             self._tile((z, int(y), int(x)))[row : row + part.shape[0], column : column + part.shape[1]] = part

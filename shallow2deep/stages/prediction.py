@@ -24,8 +24,8 @@ from shallow2deep.evaluation.held_out import (
     scores_of,
 )
 from shallow2deep.evaluation.metrics import DiceCounts
-from shallow2deep.evaluation.where_to_paint import places_to_paint
 from shallow2deep.evaluation.thresholds import best_threshold, shares_above
+from shallow2deep.evaluation.where_to_paint import places_to_paint
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (

@@ -17,7 +17,9 @@ from shallow2deep.settings import TargetData
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     iio.imwrite(tmp_path / "a_raw.png", np.zeros((40, 50, 3), np.uint8))
-    tifffile.imwrite(tmp_path / "b_raw.tif", np.zeros((4, 40, 50), np.uint16), imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(
+        tmp_path / "b_raw.tif", np.zeros((4, 40, 50), np.uint16), imagej=True, metadata={"axes": "ZYX"}
+    )
     return tmp_path
 
 

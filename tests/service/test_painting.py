@@ -180,7 +180,9 @@ def test_volumes_times_and_channels(tmp_path: Path) -> None:
     assert [(one["depth"], one["channels"]) for one in shown] == [(5, ["0", "1", "2"])] * 2
     assert shown[0]["series"] == shown[1]["series"]
     paint(client, [(5, 0, 60, 1)], image=1, z=4)
-    assert open_volume(tmp_path / "project/strokes/s_t1_strokes.zarr").read().nonzero()[0].tolist() == [4] * 60
+    assert (
+        open_volume(tmp_path / "project/strokes/s_t1_strokes.zarr").read().nonzero()[0].tolist() == [4] * 60
+    )
     query = "z=2&channel=1&low=1000&high=3000"
     tile = iio.imread(client.get(f"/painting/images/1/tiles/0/0/0?{query}").content)
     expected = ((values[1, 2, 1].astype(np.float32) - 1000) / 2000).clip(0, 1) * 255
