@@ -6,7 +6,8 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -838,25 +839,82 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="also answer tiktorch's clients there, by gRPC")
     ] = None,
+    paint: Annotated[
+        list[str] | None,
+        typer.Option(help="images that its page lets paint on, in a project in --root; repeatable"),
+    ] = None,
 ) -> None:
     """Train for clients of other programs and computers: jobs, images and models over HTTP."""
-    from shallow2deep.errors import InputError
 
     if token_file:
         token = token_file.read_text(encoding="utf-8").strip()
-    try:
+    with _needs_server_packages():
         from shallow2deep.service.server import Options
         from shallow2deep.service.server import serve as run_server
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is missing, which a server needs; install it by: pip install 'shallow2deep[serve]'"
-        ) from None
     run_server(
         Options(
             root, tuple(readable or ()), host, port, token, tls_cert, tls_key, tuple(allow_origin or ()),
             slots, cores, int(max_upload * 2**30), connection_file, grpc_port,
+            tuple(paint or ()),
         )
     )  # fmt: skip
+
+
+@contextmanager
+def _needs_server_packages() -> Iterator[None]:
+    from shallow2deep.errors import InputError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{error.name} is missing, which a server needs; install it by: pip install 'shallow2deep[serve]'"
+        ) from None
+
+
+@app.command()
+def ui(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="FOLDER|IMAGES", help="a folder, or file.tif, file.h5:key, 'a/*.png' …"),
+    ],
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder for strokes, settings and runs; shallow2deep beside the images if not given"
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 0,
+    browser: Annotated[bool, typer.Option(help="open the page; else its address is printed")] = True,
+) -> None:
+    """Paint strokes in the browser, and see at once what is learned from them."""
+    with _needs_server_packages():
+        from shallow2deep.service.painting import project_folder
+        from shallow2deep.service.server import Options, serve
+    serve(Options(project or project_folder(images), port=port, paint=tuple(images), browser=browser))
+
+
+strokes_app = typer.Typer(no_args_is_help=True, help="Prepare strokes for other programs.")
+app.add_typer(strokes_app, name="strokes")
+
+
+@strokes_app.callback()
+def _strokes() -> None:
+    """Keeps `new` a command of its own, though there is no other."""
+
+
+@strokes_app.command("new")
+def strokes_new(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES", help="a folder, or file.tif, file.h5:key, 'a/*.png' …")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the stroke files")],
+) -> None:
+    """Write empty stroke files, to be painted in Fiji, napari or another program."""
+    from shallow2deep.commands.new_strokes import new_strokes
+
+    for path in new_strokes(images, out):
+        typer.echo(path)
 
 
 @app.command()

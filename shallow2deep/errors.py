@@ -29,6 +29,10 @@ class TooLargeError(InputError):
     """More than is taken in at once."""
 
 
+class OutdatedError(InputError):
+    """What was asked for is no longer of use, as something newer was asked for."""
+
+
 class DeniedError(InputError):
     """Something that a server does not do for the one who asks."""
 

@@ -100,6 +100,11 @@ def _images_on(data: TargetData, ndim: int, raws: Sequence[Volume]) -> Sequence[
     if numbers is not None:
         by_number = dict(zip(numbers, volumes, strict=True))
         return [_as_sliced(by_number.get(number), raw, data.slices) for number, raw in enumerate(raws)]
+    files = list(dict.fromkeys(keys))
+    stacks = len(files) > 1 and all(volume.ndim > ndim for volume in volumes)
+    if stacks and (numbers := owners(names, files)) is not None:
+        of_stacks = {files[n]: volume for n, volume in zip(numbers, volumes, strict=True)}
+        return _planes_on(of_stacks, keys, ndim, data.slices)
     if 1 < len(volumes) < len(raws):
         raise InputError(
             f"{len(volumes)} stroke images came for {len(raws)} raw images, and names do not tell which "
@@ -113,6 +118,25 @@ def _images_on(data: TargetData, ndim: int, raws: Sequence[Volume]) -> Sequence[
     if len(strokes) != len(raws):
         raise InputError(f"{len(strokes)} stroke images but {len(raws)} raw images came; give one for each")
     return [_as_sliced(image, raw, data.slices) for image, raw in zip(strokes, raws, strict=True)]
+
+
+def _planes_on(
+    stacks: Mapping[str, Volume], keys: Sequence[str], ndim: int, slices: str | tuple[int, ...] | None
+) -> list[Volume | None]:
+    """For each plane of several volumes, named by these, that of the strokes on it, if there are any."""
+    found: list[Volume | None] = [None] * len(keys)
+    for name, volume in stacks.items():
+        places = [n for n, key in enumerate(keys) if key == name]
+        planes = images_of(volume, ndim, None)
+        if len(planes) != len(places) and slices is not None:
+            planes = images_of(volume, ndim, slices)
+        if len(planes) != len(places):
+            raise InputError(
+                f"{volume.name} has {len(planes)} planes but its raw image {len(places)}; give one for each"
+            )
+        for place, plane in zip(places, planes, strict=True):
+            found[place] = plane
+    return found
 
 
 def _as_sliced(image: Volume | None, raw: Volume, slices: str | tuple[int, ...] | None) -> Volume | None:

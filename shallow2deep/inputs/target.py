@@ -347,7 +347,7 @@ def _compare_pixel_sizes(config: AdaptConfig, model: ModelSpec, image: Image) ->
         )  # fmt: skip
 
 
-def _features(config: AdaptConfig, model: ModelSpec, shape: tuple[float, ...] | None) -> FeatureSpec | None:
+def features_of(config: AdaptConfig, model: ModelSpec, shape: tuple[float, ...] | None) -> FeatureSpec | None:
     """Of the target forest: as set, or as the enhancer learned on, or None if neither is known."""
     recorded = model.record.get("features")
     learned = FeatureSpec.from_dict(recorded) if isinstance(recorded, dict) else None
@@ -373,7 +373,7 @@ def _open_images(
         return images, strokes, own
     images = open_images(config.target, config.ndim, config.target.channels, known)
     shape = common_shape((image.voxel_size for image in images), config.ndim)
-    spec, *others = (_features(config, model, shape) for model in models)
+    spec, *others = (features_of(config, model, shape) for model in models)
     for other in others:
         if spec and other and (difference := spec.difference(other)):
             log.warning(

@@ -13,6 +13,7 @@ from shallow2deep.errors import (
     InputError,
     MissingDataError,
     NoRoomError,
+    OutdatedError,
     RunBusyError,
     Shallow2DeepError,
     TakenError,
@@ -24,7 +25,10 @@ from shallow2deep.service.guards import Guard, Rules
 from shallow2deep.service.image_routes import image_routes
 from shallow2deep.service.job_routes import job_routes
 from shallow2deep.service.jobs import Jobs
+from shallow2deep.service.live import Live
 from shallow2deep.service.model_routes import model_routes
+from shallow2deep.service.page import add_page
+from shallow2deep.service.painting_routes import painting_routes
 from shallow2deep.service.views import About, Problem
 from shallow2deep.version import VERSION
 
@@ -33,6 +37,7 @@ log = logging.getLogger(__name__)
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (MissingDataError, 404),
     (TakenError, 409),
+    (OutdatedError, 409),
     (RunBusyError, 409),
     (TooLargeError, 413),
     (DeniedError, 403),
@@ -50,11 +55,12 @@ or 507 (no room).
 _PROBLEMS = {status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 500, 507)}
 
 
-def create_app(jobs: Jobs, rules: Rules) -> FastAPI:
+def create_app(jobs: Jobs, rules: Rules, live: Live | None = None) -> FastAPI:
     """The whole interface.
 
     Args:
         rules: who may ask for what.
+        live: a project to paint on.
     """
     app = FastAPI(title="shallow2deep", version=VERSION, description=_ABOUT, responses=_PROBLEMS)  # type: ignore[arg-type]
 
@@ -65,6 +71,9 @@ def create_app(jobs: Jobs, rules: Rules) -> FastAPI:
 
     for routes in (job_routes(jobs), image_routes(jobs.places), model_routes(jobs)):
         app.include_router(routes)
+    if live is not None:
+        app.include_router(painting_routes(live, jobs))
+    add_page(app, jobs)
     app.add_exception_handler(Shallow2DeepError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -35,8 +35,12 @@ class Rules:
     hosts: tuple[str, ...] = LOOPBACK
     max_upload: int = 4 * 2**30
 
-    def refusal(self, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """The status and sentence for a request that is refused by its headers."""
+    def refusal(self, headers: Mapping[str, str], open_to_all: bool = False) -> tuple[int, str] | None:
+        """The status and sentence for a request that is refused by its headers.
+
+        Args:
+            open_to_all: whether it needs no token, as what it asks for holds nobody's data.
+        """
         host = headers.get("host", "")
         known = {*self.hosts, *(urlsplit(origin).hostname for origin in self.origins)}
         if self.token is None and _hostname(host) not in known:
@@ -51,7 +55,11 @@ class Rules:
         if origin is None and foreign and headers.get("sec-fetch-mode") != "navigate":
             return 403, "another page asked, which may not; start the server with --allow-origin"
         shown = headers.get("authorization", "").removeprefix("Bearer ")
-        if self.token is not None and not hmac.compare_digest(shown.encode(), self.token.encode()):
+        if (
+            self.token is not None
+            and not open_to_all
+            and not hmac.compare_digest(shown.encode(), self.token.encode())
+        ):
             return 401, "no token, or a wrong one, came; send the server's as Authorization: Bearer TOKEN"
         return None
 
@@ -75,7 +83,7 @@ class Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         preflight = scope["method"] == "OPTIONS" and headers.get("origin") in self._rules.origins
-        refusal = None if preflight else self._rules.refusal(headers)
+        refusal = None if preflight else self._rules.refusal(headers, _is_of_page(scope))
         limit = self._rules.max_upload if _is_upload(scope) else MAX_PLAIN
         refusal = refusal or _too_long(headers.get("content-length", "0"), limit)
         if refusal:
@@ -83,6 +91,11 @@ class Guard:
             return
         body = _Bounded(receive, send, limit)
         await self._app(scope, body.receive, body.send)
+
+
+def _is_of_page(scope: Scope) -> bool:
+    """A file of the page, which asks for the token itself when it runs."""
+    return scope["method"] == "GET" and (scope["path"] == "/" or scope["path"].startswith("/page/"))
 
 
 def _is_upload(scope: Scope) -> bool:

@@ -6,6 +6,8 @@ import secrets
 import signal
 import socket
 import ssl
+import threading
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ from shallow2deep.io.atomic import write_json
 from shallow2deep.service.app import create_app
 from shallow2deep.service.guards import LOOPBACK, Rules
 from shallow2deep.service.jobs import Jobs
+from shallow2deep.service.live import Live
+from shallow2deep.service.painting import Painting
 from shallow2deep.service.places import MODELS, Places
 from shallow2deep.service.slots import slots_of
 
@@ -46,6 +50,8 @@ class Options:
         max_upload: bytes.
         connection_file: gets address and token, for clients of the same user.
         grpc_port: also answer tiktorch's clients there, by gRPC; 0 for any that is free.
+        paint: images to paint on, with the root as the folder of their project.
+        browser: whether the page is opened.
     """
 
     root: Path
@@ -61,6 +67,8 @@ class Options:
     max_upload: int = field(default=4 * 2**30)
     connection_file: Path | None = None
     grpc_port: int | None = None
+    paint: tuple[str, ...] = ()
+    browser: bool = False
 
 
 def serve(options: Options) -> None:
@@ -71,13 +79,16 @@ def serve(options: Options) -> None:
         RunBusyError: another server uses the root.
     """
     token = _token_of(options)
-    places = Places(options.root, options.readable)
+    painting = Painting(options.paint, options.root) if options.paint else None
+    painted = {volume.file.resolve().parent for volume in painting.images} if painting else set()
+    places = Places(options.root, (*options.readable, *sorted(painted)))
     os.environ[OWN_FOLDERS] = str(places.root / MODELS)
+    live = Live(painting) if painting else None
     jobs = Jobs(places, slots_of(options.slots, options.cores))
     hosts = tuple(dict.fromkeys((options.host, *LOOPBACK)))
     rules = Rules(token, options.origins, hosts, options.max_upload)
     config = uvicorn.Config(
-        create_app(jobs, rules),
+        create_app(jobs, rules, live),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -94,6 +105,10 @@ def serve(options: Options) -> None:
             log.warning("token: %s", token)
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
+        if live is not None:
+            threading.Thread(target=live.warm_up, daemon=True).start()
+        if options.browser:
+            webbrowser.open(f"{url}/page/{f'#token={token}' if token else ''}")
         with _connection_file(options.connection_file, url, token), _grpc(options, places, token):
             uvicorn.Server(config).run([listener])
 

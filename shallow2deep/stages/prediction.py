@@ -11,8 +11,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 from matplotlib import colormaps
-from scipy import ndimage as ndi
-from skimage.feature import peak_local_max
 
 from shallow2deep.evaluation.advice import advice
 from shallow2deep.evaluation.consistency import Consistency, changed_view
@@ -27,6 +25,7 @@ from shallow2deep.evaluation.held_out import (
 )
 from shallow2deep.evaluation.metrics import DiceCounts
 from shallow2deep.evaluation.thresholds import best_threshold, shares_above
+from shallow2deep.evaluation.where_to_paint import places_to_paint
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.results import (
@@ -57,8 +56,6 @@ MIXED = "mixed"  # what is recommended where classes differ in it
 _JUDGING = 8  # version of how results are judged; raised with every change
 COLUMNS = ("image", "z", "y", "x", "disagreement", "seen")  # of the list of places
 _PLACES = 20
-_CLEAR = 8  # pixels between a place to paint and outlines, strokes, or the border of the image
-_LESS = 0.25  # so much disagreement counts at outlines: strokes there are hard to paint, and teach little
 _VIEWS = 3  # on which consistency is measured
 
 
@@ -341,23 +338,12 @@ def _places(
     plane: Plane, maps: Mapping[str, np.ndarray], differing: np.ndarray, classes: Sequence[str]
 ) -> list[_Place]:
     """By the maps of all results, `(C - 1, *spatial)`, and how far they differ, `(*spatial)`."""
-    flat = (0,) * (differing.ndim - 2)  # volumes are looked at plane by plane
-    around = ndi.generate_binary_structure(2, 1).reshape(*(1 for _ in flat), 3, 3)
     painted = plane.strokes + plane.held_out
-    agreed, found = ((end(list(maps.values()), axis=0) > 0.5).any(0) for end in (np.min, np.max))
-    objects = ndi.binary_propagation(
-        agreed, mask=found
-    )  # at least in part found by all: their outlines differ
-    smooth = ndi.gaussian_filter(differing, (*flat, 4, 4))
-    smooth[ndi.binary_dilation(objects, around, _CLEAR)] *= _LESS
-    smooth[ndi.binary_dilation(painted > 0, around, _CLEAR, border_value=1)] = 0
-    peaks = peak_local_max(smooth, min_distance=24, num_peaks=_PLACES, exclude_border=False)
     places = []
-    for peak in map(tuple, peaks):
-        *z, y, x = map(int, peak)
-        value = round(float(smooth[peak]), 4)
+    for peak, value in places_to_paint(list(maps.values()), differing, painted, _PLACES):
+        *z, y, x = peak
         seen = _seen({name: p[(slice(None), *peak)] for name, p in maps.items()}, classes)
-        places.append(_Place(plane.image.name, z[0] if z else plane.z, y, x, value, seen))
+        places.append(_Place(plane.image.name, z[0] if z else plane.z, y, x, round(value, 4), seen))
     return places
 
 
