@@ -388,7 +388,7 @@ def evaluate(
         typer.Option(
             "--channel",
             "--class",
-            help="class, or channel, of the prediction, by name or number, from 0; the foreground's if not given",
+            help="class or channel of the maps, by name or number, from 0; the foreground's if not given",
         ),
     ] = None,
     label_value: Annotated[int | None, typer.Option(help="label of the foreground; else all > 0")] = None,
