@@ -15,6 +15,7 @@ from shallow2deep.io.volumes import members
 from shallow2deep.runs.events import BarReader
 from shallow2deep.runs.folder import require_free
 from shallow2deep.service.client import Client, connect
+from shallow2deep.service.places import OF_IMAGES, refuse_code
 from shallow2deep.settings import Settings, anchored, with_names
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 _NOTE = ".server.json"  # in the run's folder: which job of which server it is
 _NOT_BROUGHT = ("checkpoints", "control.json", "worker.json")
 _OF_ENHANCERS = ("model.json", "weights.safetensors")
-_OF_IMAGES = ("raw", "labels", "strokes", "probabilities")
 
 
 def run_elsewhere(url: str, command: str, config: Settings, run: Path) -> None:
@@ -85,15 +85,16 @@ def with_sent(client: Client, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sent(client: Client, key: str, name: str) -> str | list[str]:
+    refuse_code(key, name)
     if key == "enhancer":
         return _sent_enhancer(client, name)
     found = []
-    for member in members(name) if key in _OF_IMAGES else [name]:
+    for member in members(name) if key in OF_IMAGES else [name]:
         path, inner = split_name(member)
         log.info("sending %s", path)
         there = client.upload(path)
         found.append(f"{there}:{inner}" if inner else there)
-    return found if key in _OF_IMAGES else found[0]
+    return found if key in OF_IMAGES else found[0]
 
 
 def _sent_enhancer(client: Client, name: str) -> str:

@@ -16,7 +16,7 @@ from shallow2deep.runs.detached import names_python
 from shallow2deep.settings import absolute_names, with_names
 
 DATA, JOBS, MODELS, INCOMING = "data", "jobs", "models", "incoming"
-_OF_IMAGES = ("raw", "labels", "strokes", "probabilities")  # the others name one file or folder each
+OF_IMAGES = ("raw", "labels", "strokes", "probabilities", "previews")  # others name one file or folder each
 _SEPARATORS = re.compile(r"[/\\:]")
 
 
@@ -97,10 +97,11 @@ class Places:
         return checked
 
     def _checked(self, key: str, name: str) -> str:
+        refuse_code(key, name)
         if key == "enhancer" and not _SEPARATORS.search(name):  # the name of a model
             return name
         pattern = self._inside(name, split_name(name)[0], self.readable)
-        for member in members(name) if key in _OF_IMAGES else [name]:
+        for member in members(name) if key in OF_IMAGES else [name]:
             path = self._inside(name, split_name(member)[0], self.readable)
             if not path.exists():
                 raise MissingDataError(f"{member}: there is no such file; check the path")
@@ -125,6 +126,15 @@ class Places:
                 "name within"
             )
         return resolved
+
+
+def refuse_code(key: str, name: str) -> None:
+    """Raises InputError for a name, under a key of settings, of code that a server would have to run."""
+    if key == "file":
+        raise InputError(
+            f"{one_line(name)}: Python code, which a server does not run; leave out network.file, or run the "
+            "command without a server"
+        )
 
 
 def _may_be_image(name: str) -> bool:

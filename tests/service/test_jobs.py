@@ -160,6 +160,15 @@ def test_names_that_lead_out_of_the_root_are_refused(
             jobs.submit("adapt", values)
 
 
+def test_code_of_a_client_is_refused(jobs: Jobs, data: Data) -> None:
+    code = data.folder / "mine.py"
+    code.write_text("raise SystemExit('ran')")
+    values = data.source_values()
+    values["enhancer"] = {**values["enhancer"], "network": {"file": f"{code}:Net"}}
+    with pytest.raises(InputError, match="Python code, which a server does not run"):
+        jobs.submit("enhancer-train", values)
+
+
 @pytest.mark.parametrize("id_", ["", "..", "../jobs", "0" * 16, "defaults.yaml", "é" * 16])
 def test_no_other_name_is_that_of_a_job(jobs: Jobs, id_: str) -> None:
     with pytest.raises(MissingDataError, match="no such job"):
