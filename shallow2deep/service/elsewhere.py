@@ -15,7 +15,7 @@ from shallow2deep.io.volumes import members
 from shallow2deep.runs.events import BarReader
 from shallow2deep.runs.folder import require_free
 from shallow2deep.service.client import Client, connect
-from shallow2deep.service.places import OF_IMAGES, refuse_code
+from shallow2deep.service.places import OF_IMAGES
 from shallow2deep.settings import Settings, anchored, with_names
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,6 @@ def with_sent(client: Client, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sent(client: Client, key: str, name: str) -> str | list[str]:
-    refuse_code(key, name)
     if key == "enhancer":
         return _sent_enhancer(client, name)
     found = []

@@ -97,7 +97,6 @@ class Places:
         return checked
 
     def _checked(self, key: str, name: str) -> str:
-        refuse_code(key, name)
         if key == "enhancer" and not _SEPARATORS.search(name):  # the name of a model
             return name
         pattern = self._inside(name, split_name(name)[0], self.readable)
@@ -126,15 +125,6 @@ class Places:
                 "name within"
             )
         return resolved
-
-
-def refuse_code(key: str, name: str) -> None:
-    """Raises InputError for a name, under a key of settings, of code that a server would have to run."""
-    if key == "file":
-        raise InputError(
-            f"{one_line(name)}: Python code, which a server does not run; leave out network.file, or run the "
-            "command without a server"
-        )
 
 
 def _may_be_image(name: str) -> bool:

@@ -165,7 +165,7 @@ def test_code_of_a_client_is_refused(jobs: Jobs, data: Data) -> None:
     code.write_text("raise SystemExit('ran')")
     values = data.source_values()
     values["enhancer"] = {**values["enhancer"], "network": {"file": f"{code}:Net"}}
-    with pytest.raises(InputError, match="Python code, which a server does not run"):
+    with pytest.raises(InputError, match="no client can have run"):
         jobs.submit("enhancer-train", values)
 
 
