@@ -79,7 +79,7 @@ def text(value: Any) -> str:
 
 
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_is_asked_is_answered(asked: tuple[TestClient, str, dict], data: st.DataObject) -> None:
     client, id_, description = asked
     known = description["components"]["schemas"]

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -45,38 +46,47 @@ def addresses(pid: int) -> set[str]:
     return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
 
 
-def training(client: Client, job: str, after: int = 0) -> int:
-    """The position of the first event of a training."""
-    return next(e["position"] for e in client.follow(job, after) if e.get("what") == "training")
+def training(client: Client, job: str, after: int = 0) -> Mapping[str, Any]:
+    """The first event of a training."""
+    return next(event for event in client.follow(job, after) if event.get("what") == "training")
 
 
+def test_it_listens_on_this_computer_alone_and_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    with server(tmp_path / "root") as process:
+        assert addresses(process.pid) == {"127.0.0.1"}
+        connection = tmp_path / "connection.json"
+        assert connection.stat().st_mode & 0o077 == 0
+        assert connect(connection).runs() == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert not connection.exists()
+
+
+@pytest.mark.slow
 def test_killed_with_its_job_a_server_goes_on_and_ends_with_the_same_bytes(
     data: Data, tmp_path: Path
 ) -> None:
     root, connection = tmp_path / "root", tmp_path / "connection.json"
-    endless = data.source_values()["enhancer"] | {"steps": 10**6, "patience": 10**6}
+    endless = {"steps": 10**6, "patience": 10**6, "validate_every": 40, "checkpoint_every": 10}
+    endless = data.source_values()["enhancer"] | endless
     with server(root, "--readable", data.folder) as process:
-        assert addresses(process.pid) == {"127.0.0.1"}
         client = connect(connection)
         job = client.start("enhancer-train", data.source_values(enhancer=endless))["id"]
         run = root / "jobs" / job / "run"
-        known = training(client, job)
+        known = training(client, job)["position"]
         process.kill()
         worker = worker_at(run)
         assert worker is not None, "the job does not end with its server"
         psutil.Process(worker.pid).kill()
     with server(root, "--readable", data.folder) as process:
         client = connect(connection)
-        known = training(client, job, known)
-        change = client.change(job, ["steps=3000"])
+        now = training(client, job, known)
+        change = client.change(job, [f"steps={now['done'] + 80}"])
         assert change is not None
         told = [*client.follow(job, known)]
         assert told[-1]["kind"] == "finished"
         written = [position for position, _ in read_events(run / "events.jsonl", known)]
         assert [event["position"] for event in told] == written
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert not connection.exists()
     straight = tmp_path / "straight"
     enhancer_train(data.source(enhancer=endless, changes=[change]), straight)
     expected = artifacts(straight)
@@ -87,7 +97,6 @@ def test_killed_with_its_job_a_server_goes_on_and_ends_with_the_same_bytes(
 def test_elsewhere_than_on_this_computer_a_token_is_made(tmp_path: Path) -> None:
     with server(tmp_path / "root", "--host", "0.0.0.0") as process:
         said = read_json(tmp_path / "connection.json")
-        assert (tmp_path / "connection.json").stat().st_mode & 0o077 == 0
         assert len(said["token"]) > 30
         url = said["url"].replace("0.0.0.0", "127.0.0.1")
         with pytest.raises(InputError, match="no token"):
