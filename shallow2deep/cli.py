@@ -564,11 +564,12 @@ def inspect_batch(
     out: Annotated[Path, typer.Option(help="PNG")],
     step: Annotated[int, typer.Option(min=0, help="of training")] = 0,
     net: Annotated[str, typer.Option("--network", help="enhancer, with_raw or source_net")] = "enhancer",
+    trust: Trust = False,
 ) -> None:
     """Draw the samples that a network is trained on at a step, as it sees them, with their labels."""
     from shallow2deep.commands.inspect_batch import inspect_batch as run_inspect_batch
 
-    typer.echo(run_inspect_batch(run, out, step, net))
+    typer.echo(run_inspect_batch(run, out, step, net, trust))
 
 
 ilp_app = typer.Typer(no_args_is_help=True, help="Look into ilastik projects, and predict with them.")

@@ -12,6 +12,7 @@ from shallow2deep.inputs.models import ENHANCER
 from shallow2deep.inputs.results import SOURCE_NET
 from shallow2deep.inputs.source import fitted, open_sources
 from shallow2deep.networks.model import WITH_RAW, ModelSpec
+from shallow2deep.networks.own import trust_files
 from shallow2deep.outputs import Output
 from shallow2deep.runs.changes import with_made
 from shallow2deep.runs.engine import MANIFEST
@@ -25,7 +26,9 @@ from shallow2deep.training.segments import samples_used, segment_at, segments
 NETWORKS = (ENHANCER, WITH_RAW, SOURCE_NET)
 
 
-def inspect_batch(run: str | Path, out: str | Path, step: int = 0, network: str = ENHANCER) -> Path:
+def inspect_batch(
+    run: str | Path, out: str | Path, step: int = 0, network: str = ENHANCER, trust: bool = False
+) -> Path:
     """Draws the very samples that a network of a run is trained on at a step, changed as they are there.
 
     Args:
@@ -33,6 +36,7 @@ def inspect_batch(run: str | Path, out: str | Path, step: int = 0, network: str 
         out: a PNG; a row for each sample: what the network sees, and that with the outlines of its labels.
         step: of training, from 0.
         network: any of `NETWORKS`.
+        trust: whether Python code of networks of one's own may be run.
 
     Returns:
         `out`.
@@ -48,7 +52,10 @@ def inspect_batch(run: str | Path, out: str | Path, step: int = 0, network: str 
     if not (run / "probabilities" / MANIFEST).is_file():
         raise InputError(f"{run}: its pool is not finished; run the same enhancer-train first")
     path = run / "settings.yaml"
-    config = fitted(with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run))
+    config = with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
+    if trust:
+        trust_files(*config.networks)
+    config = fitted(config)
     spec, inputs, settings = _network(config, network, run)
     stage, place = (ENHANCER, WITH_RAW) if network == WITH_RAW else (network, ".")
     changes = changes_of(config, stage, place)
