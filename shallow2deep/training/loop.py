@@ -27,7 +27,7 @@ from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
 from shallow2deep.training.curves import Curves
 from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.objectives import Forward, Objective, follow
-from shallow2deep.training.previews import draw_previews
+from shallow2deep.training.preview_pictures import draw_previews
 from shallow2deep.training.schedules import factor_of, optimizer_of, rate_set_at, rise_of, scheduler_of
 from shallow2deep.training.segments import Segment, segment_at, segments
 
