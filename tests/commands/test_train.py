@@ -79,6 +79,7 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_same_bytes(
     assert artifacts(tmp_path / "run") == artifacts(run)
 
 
+@pytest.mark.slow
 def test_its_package_is_tested_and_taken(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("bioimageio.core", reason="packages are tested by bioimageio.core, the extra export")
     with pytest.raises(InputError, match=r"package\.authors is missing"):

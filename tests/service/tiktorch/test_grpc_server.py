@@ -50,6 +50,7 @@ def test_the_program_ends_when_it_is_told_to(tmp_path: Path) -> None:
     assert "Traceback" not in process.communicate()[1]
 
 
+@pytest.mark.slow
 def test_the_program_ends_without_pings(tmp_path: Path) -> None:
     process, port = begun(tmp_path / "root", "--kill-timeout", "2")
     client = Client(port)
