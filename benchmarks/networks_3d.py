@@ -14,7 +14,7 @@ from common import machine, seconds
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from shallow2deep.networks.losses import LOSSES
+from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.networks.strides import strides_for
 from shallow2deep.outputs import Output
@@ -58,7 +58,7 @@ def step(case: str) -> Callable[[], object]:
 
     def work() -> None:
         optimizer.zero_grad()
-        LOSSES[EnhancerSettings().loss](network(inputs), targets).backward()
+        loss_of(EnhancerSettings())(network(inputs), targets).backward()
         optimizer.step()
 
     return work

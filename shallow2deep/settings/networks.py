@@ -244,7 +244,7 @@ class TrainingSettings(OptimisationSettings):
         "background over foreground in the training samples, at most 100",
         json_schema_extra=IF_SET,
     )
-    foreground: Fraction = Field(
+    with_foreground: Fraction = Field(
         0.0,
         description="share of the training samples that are chosen to contain the class that they are of, "
         "for rare ones",

@@ -95,7 +95,7 @@ def train_on_images(
         patch,
         samples_used(settings, changes),
         config.seed,
-        settings.foreground,
+        settings.with_foreground,
         _priorities(config),
     )
     result = train(

@@ -280,7 +280,7 @@ def pool_samples(
         count,
         config.seed,
         spec.kind,
-        settings.foreground,
+        settings.with_foreground,
         _shares(config, patches),
     )
 
