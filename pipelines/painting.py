@@ -3,7 +3,8 @@
     python pipelines/painting.py [--out folder]
 
 Paints six strokes, watches forest and enhanced map change, starts the run, pauses and resumes it, waits for
-the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs chromium, and `pip install 'shallow2deep[ui]' playwright`.
+the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs chromium,
+and `pip install 'shallow2deep[ui]' playwright`.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 GROUND = [((0.60, 0.20), (0.70, 0.22)), ((0.30, 0.52), (0.33, 0.60)), ((0.05, 0.80), (0.10, 0.82))]
-NUCLEI = [((0.265, 0.16), (0.275, 0.18)), ((0.16, 0.24), (0.20, 0.17)), ((0.76, 0.73), (0.73, 0.68))]
+NUCLEI = [((0.262, 0.14), (0.272, 0.16)), ((0.115, 0.43), (0.128, 0.375)), ((0.72, 0.70), (0.735, 0.69))]
 SIZES = {"laptop": (1366, 768, "light"), "desktop": (1920, 1080, "dark")}
 _PATIENCE = 20 * 60_000  # ms for a run
 
