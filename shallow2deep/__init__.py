@@ -59,6 +59,7 @@ _HOMES = {
     "Client": "service.client",
     "Aborted": "errors",
     "DamagedFileError": "errors",
+    "DeniedError": "errors",
     "FeatureMismatchError": "errors",
     "InputError": "errors",
     "Interrupted": "errors",
@@ -69,6 +70,8 @@ _HOMES = {
     "RunBusyError": "errors",
     "SettingsError": "errors",
     "Shallow2DeepError": "errors",
+    "TakenError": "errors",
+    "TooLargeError": "errors",
     "TooLittleMemoryError": "errors",
 }
 __all__ = sorted(_HOMES)
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.status import status as status
     from shallow2deep.errors import Aborted as Aborted
     from shallow2deep.errors import DamagedFileError as DamagedFileError
+    from shallow2deep.errors import DeniedError as DeniedError
     from shallow2deep.errors import FeatureMismatchError as FeatureMismatchError
     from shallow2deep.errors import InputError as InputError
     from shallow2deep.errors import Interrupted as Interrupted
@@ -95,6 +99,8 @@ if TYPE_CHECKING:
     from shallow2deep.errors import RunBusyError as RunBusyError
     from shallow2deep.errors import SettingsError as SettingsError
     from shallow2deep.errors import Shallow2DeepError as Shallow2DeepError
+    from shallow2deep.errors import TakenError as TakenError
+    from shallow2deep.errors import TooLargeError as TooLargeError
     from shallow2deep.errors import TooLittleMemoryError as TooLittleMemoryError
     from shallow2deep.evaluation.pictures import Picture as Picture
     from shallow2deep.evaluation.pictures import show as show

@@ -61,6 +61,7 @@ def test_command_lines_in_documents_are_understood(document: Path) -> None:
     inline = re.findall(r"`(s2d [a-z][^`]*)`", document.read_text(encoding="utf-8"))
     for line in lines + [one for one in inline if "--" in one]:
         _, *words = shlex.split(line.replace("…", ""), comments=True)
+        words = words[2:] if words[0] == "--server" else words
         context, inner = command.make_context("s2d", [words[0]]), command
         while hasattr(inner, "commands"):
             inner = inner.commands[words.pop(0)]

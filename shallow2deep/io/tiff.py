@@ -48,8 +48,19 @@ def open_tiff(path: Path, key: str | None = None) -> Stored:
 
 
 def _all_series(tif: tifffile.TiffFile) -> list[Any]:
-    """All but what a file holds beside its images: small copies and masks of them."""
-    return [s for s in tif.series if not (s.keyframe.is_reduced or s.keyframe.is_mask)] or list(tif.series)
+    """All but what a file holds beside its images: small copies and masks of them.
+
+    Raises:
+        InputError: it is one of several files, of which others are in another folder.
+    """
+    found = tif.series
+    for member in tif._files.values():  # as OME metadata name them
+        if member.filehandle.dirname != tif.filehandle.dirname:
+            raise InputError(
+                f"{tif.filename}: its metadata name a file in another folder, {member.filename}; put all "
+                "files of a series into one"
+            )
+    return [s for s in found if not (s.keyframe.is_reduced or s.keyframe.is_mask)] or list(found)
 
 
 def _number(tif: tifffile.TiffFile, path: Path, key: str | None) -> int:

@@ -6,9 +6,9 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
@@ -132,7 +132,7 @@ class Client:
     def results(
         self, job: str, folder: str | Path, leave_out: Iterable[str] = ("checkpoints",)
     ) -> list[Path]:
-        """Brings the files of a job's run into a folder; those that are there with their size are left.
+        """Brings the files of a job's run into a folder.
 
         Args:
             leave_out: names of folders and files.
@@ -145,8 +145,7 @@ class Client:
             if not _is_plain(parts):
                 raise Shallow2DeepError(f"{self.url} names a file {one_line(file['name'])}, which is refused")
             if left_out.isdisjoint(parts):
-                if not (target.is_file() and target.stat().st_size == file["size"]):
-                    self._fetch(f"{path}/{quote(file['name'])}", target)
+                self._fetch(f"{path}/{quote(file['name'])}", target)
                 brought.append(target)
         return brought
 
@@ -160,15 +159,19 @@ class Client:
         self._send(f"/models/{quote(name or path.stem, safe='')}", path)
         return name or path.stem
 
-    def upload(self, path: str | Path) -> str:
+    def upload(self, path: str | Path, only: Container[str] | None = None) -> str:
         """Sends a file, or a folder such as `a.zarr`, and gives its name there, for settings.
 
         It is kept by its content: what is there already is not sent again.
+
+        Args:
+            only: names of the files of a folder; all if not given.
         """
         path = Path(path)
         if not path.exists():
             raise errors.MissingDataError(f"{path}: there is no such file; check the path")
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files = [file for file in inside if file.is_file() and (only is None or file.name in only)]
         digest = hashlib.sha256()
         for file in files:
             with file.open("rb") as opened:
@@ -176,10 +179,10 @@ class Client:
             digest.update(f"{file.relative_to(path.parent)} {content}\n".encode())
         place = f"sent/{digest.hexdigest()[:20]}"
         for file in files:
-            try:
-                self._send(f"/files/{quote(f'{place}/{file.relative_to(path.parent)}')}", file)
-            except TakenError:
-                pass
+            there = f"/files/{quote(f'{place}/{file.relative_to(path.parent)}')}"
+            if not self._has(there):
+                with suppress(TakenError):  # sent by somebody else meanwhile
+                    self._send(there, file)
         return f"data/{place}/{path.name}"
 
     def predict(
@@ -194,7 +197,7 @@ class Client:
         """The map of a part of an image by a finished job, float32 `(K, y, x)`."""
         asked = {"job": job, "image": image, "y": y, "x": x, "z": z, "step": step}
         data = self._bytes("POST", "/predict", asked)
-        return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(io.BytesIO(data), allow_pickle=False)
 
     def thumbnail(self, image: str, size: int = 256) -> bytes:
         """A small picture of an image, PNG."""
@@ -211,9 +214,16 @@ class Client:
         body = None if values is None else json.dumps(values).encode()
         try:
             with self._asking(method, path, body) as answer:
-                return answer.read(_MAX_ANSWER)
+                return _whole(answer)
         except (OSError, HTTPException) as error:
             raise self._silence(error) from None
+
+    def _has(self, path: str) -> bool:
+        try:
+            self._bytes("HEAD", path)
+        except errors.MissingDataError:
+            return False
+        return True
 
     def _send(self, path: str, file: Path) -> None:
         size = file.stat().st_size
@@ -224,7 +234,7 @@ class Client:
             )
         try:
             with file.open("rb") as opened, self._asking("PUT", path, opened, size) as answer:
-                answer.read(_MAX_ANSWER)
+                _whole(answer)
         except (OSError, HTTPException) as error:
             raise self._silence(error) from None
 
@@ -234,6 +244,8 @@ class Client:
                 with self._asking("GET", path) as answer, temporary.open("wb") as file, room_for(target):
                     while piece := answer.read(_PIECE):
                         file.write(piece)
+                    if answer.length:
+                        raise IncompleteRead(b"", answer.length)
             except HTTPException as error:
                 raise self._silence(error) from None
 
@@ -258,7 +270,8 @@ class Client:
         if size is not None:
             headers["Content-Length"] = str(size)
         try:
-            connection.request(method, f"{self._parts.path.rstrip('/')}{path}", body, headers)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused what was being sent
+                connection.request(method, f"{self._parts.path.rstrip('/')}{path}", body, headers)
             answer = connection.getresponse()
             if answer.status >= 300:
                 raise _refusal(answer.status, answer.read(_PIECE))
@@ -269,8 +282,18 @@ class Client:
     def _silence(self, error: Exception) -> Shallow2DeepError:
         hint = "; the certificate is not known here" if isinstance(error, ssl.SSLError) else ""
         return InputError(
-            f"{self.url} does not answer ({one_line(error)}{hint}); start it with s2d serve, or check the address"
+            f"{self.url} does not answer ({one_line(error)}{hint}); start it with s2d serve, or check the "
+            "address"
         )
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    """All of an answer of bounded size."""
+    if (answer.length or 0) > _MAX_ANSWER:
+        raise Shallow2DeepError(
+            f"the server answered with {answer.length} bytes; at most {_MAX_ANSWER} are taken"
+        )
+    return answer.read()
 
 
 def _server_sent(answer: HTTPResponse) -> Iterator[dict[str, Any] | None]:
@@ -296,9 +319,8 @@ def _refusal(status: int, body: bytes) -> Shallow2DeepError:
         if not issubclass(kind, Shallow2DeepError):
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        return Shallow2DeepError(
-            f"the server answered with status {status}: {one_line(body.decode(errors='replace'))}"
-        )
+        sort = errors.MissingDataError if status == 404 else Shallow2DeepError
+        return sort(f"the server answered with status {status}: {one_line(body.decode(errors='replace'))}")
     code = said.get("exit_code")
     try:
         return kind(sentence)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _NOTE = ".server.json"  # in the run's folder: which job of which server it is
 _NOT_BROUGHT = ("checkpoints", "control.json", "worker.json")
+_OF_ENHANCERS = ("model.json", "weights.safetensors")
 _OF_IMAGES = ("raw", "labels", "strokes", "probabilities")
 
 
@@ -103,7 +104,7 @@ def _sent_enhancer(client: Client, name: str) -> str:
     for place in places:
         if place.is_file() or (place / "model.json").is_file():
             log.info("sending %s", place)
-            return client.upload(place)
+            return client.upload(place, None if place.is_file() else _OF_ENHANCERS)
     raise InputError(
         f"{name}: no enhancer here, and none of that name on {client.url}; give a finished run of "
         "enhancer-train, a bioimage.io package, or the name of a model there"

@@ -49,7 +49,7 @@ class Rules:
                 f"this server was called {host:.80}, which it is not; use {self.hosts[0]}, or --allow-origin",
             )
         origin = headers.get("origin")
-        if origin is not None and origin not in self.origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self.origins and origin.partition("://")[2] != host:
             return 403, f"a page of {origin:.80} asked, which may not; start the server with --allow-origin"
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if origin is None and foreign and headers.get("sec-fetch-mode") != "navigate":

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from shallow2deep.errors import InputError, MissingDataError, one_line
-from shallow2deep.io.formats import check_ending
 from shallow2deep.io.label_files import write_labels
 from shallow2deep.io.volumes import open_volume
 from shallow2deep.service.pictures import TILE, View, png, view_of
@@ -40,9 +39,10 @@ def image_routes(places: Places) -> APIRouter:
         target = places.new_path(name, DATA)
         require_new(target)
         async with received(request, places.root / INCOMING, target.suffix) as file:
-            await to_thread.run_sync(_keep_data, file, target)
+            await to_thread.run_sync(file.keep, target)
             return FileView(name=places.name_of(target), size=file.size, sha256=file.sha256)
 
+    @router.head("/files/{name:path}", tags=["images"], include_in_schema=False)
     @router.get("/files/{name:path}", tags=["images"], response_class=FileResponse)
     def fetch(name: str) -> FileResponse:
         """A file that was sent."""
@@ -148,23 +148,6 @@ _BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-
-
-def _keep_data(file: Received, target: Path) -> None:
-    """Of files that are known here, only those whose header can be read are kept."""
-    if target.suffix.lower() not in _OTHER:
-        check_ending(target)
-    file.keep(target)
-
-
-_OTHER = (
-    ".ilp",
-    ".zip",
-    ".json",
-    ".safetensors",
-    ".csv",
-    "",
-)  # what settings name beside images; parts of zarr
 
 
 def _keep_strokes(places: Places, file: Received, image: str, target: Path) -> None:

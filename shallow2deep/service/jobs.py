@@ -355,6 +355,7 @@ class Jobs:
         finally:
             with self._lock:
                 self._sight(self.get(job.id))
+                self._seen.add(job.id)
                 self._starting.pop(job.id)
 
     def _begun(self, id_: str) -> Path:

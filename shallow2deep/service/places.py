@@ -110,7 +110,8 @@ class Places:
         try:
             inside = "\0" not in name and ".." not in _SEPARATORS.split(str(path)) and path.is_absolute()
             resolved = path.resolve() if inside else resolved
-        except (OSError, RuntimeError):  # a name too long, or links in a circle
+            resolved.exists()
+        except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, no text
             inside = False
         if not inside or not any(resolved.is_relative_to(folder) for folder in folders):
             listed = ", ".join(map(str, folders))

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _GRACE = 3  # seconds in which answers that are being sent can end
 _MAX_CONNECTIONS = 500
+_WAITING = 128
 _LEAST_TOKEN = 16  # letters
 
 
@@ -94,14 +95,14 @@ def serve(options: Options) -> None:
         ssl_certfile=options.certificate,
         ssl_keyfile=options.key,
     )
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
     with listening(options.host, options.port) as listener, jobs.serving():
         _load_certificate(config, options)
         url = _url_of(options, listener)
         log.warning("shallow2deep answers at %s (data in %s)", url, places.root)
         if token and not options.token:
             log.warning("token: %s", token)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: None)  # the server takes them, and then ends as it should
         if live is not None:
             threading.Thread(target=live.warm_up, daemon=True).start()
         if options.browser:
@@ -132,6 +133,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(_WAITING)  # who knows the address may ask, and is answered in a moment
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot listen at {host}, port {port}: {error}; give others") from None
         yield listener

@@ -77,3 +77,26 @@ def test_stacks_are_read_whole(options: dict, tmp_path: Path) -> None:
     metadata = {"axes": "ZYX"}
     tifffile.imwrite(tmp_path / "a.tif", PAGES, metadata=metadata, photometric="minisblack", **options)
     assert np.array_equal(open_volume(tmp_path / "a.tif").read(), PAGES)
+
+
+def test_files_elsewhere_that_metadata_name_are_not_opened(tmp_path: Path) -> None:
+    """As of a file that somebody has sent to a server."""
+    (tmp_path / "mine").mkdir()
+    for path in (tmp_path / "other.ome.tif", tmp_path / "mine" / "other.ome.tif"):
+        tifffile.imwrite(path, PAGES[:1], ome=True, photometric="minisblack")
+    for name in ("other.ome.tif", "../other.ome.tif", f"{tmp_path}/other.ome.tif"):
+        text = f"""<?xml version="1.0" encoding="UTF-8"?>
+            <OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">
+            <Image ID="Image:0">
+            <Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="{PAGES.dtype}" SizeX="{PAGES.shape[2]}"
+            SizeY="{PAGES.shape[1]}" SizeZ="2" SizeC="1" SizeT="1">
+            <TiffData FirstZ="0" IFD="0"><UUID FileName="a.ome.tif">urn:uuid:0</UUID></TiffData>
+            <TiffData FirstZ="1" IFD="0"><UUID FileName="{name}">urn:uuid:1</UUID></TiffData>
+            </Pixels></Image></OME>"""
+        path = tmp_path / "mine" / "a.ome.tif"
+        tifffile.imwrite(path, PAGES[1:2], description=text, metadata=None, photometric="minisblack")
+        if name == "other.ome.tif":
+            np.testing.assert_array_equal(open_volume(path).read(), PAGES[[1, 0]])
+            continue
+        with pytest.raises(InputError, match="a file in another folder"):
+            open_volume(path)

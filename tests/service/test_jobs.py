@@ -1,14 +1,13 @@
 """Jobs in a queue: begun, steered, refused, and gone on with when their server or they were killed."""
 
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from tiny import Data, artifacts
+from served import COUNT, let_jobs_count
+from tiny import Data
 
-from shallow2deep import enhancer_train
 from shallow2deep.errors import InputError, MissingDataError, RunBusyError, SettingsError
 from shallow2deep.runs import steering
 from shallow2deep.runs.worker import worker_at
@@ -17,91 +16,94 @@ from shallow2deep.service.places import Places
 
 
 @pytest.fixture
-def places(tmp_path: Path, data: Data) -> Places:
-    return Places(tmp_path / "root", [data.folder])
-
-
-@pytest.fixture
-def jobs(places: Places) -> Iterator[Jobs]:
-    found = Jobs(places)
-    yield found
-    for job in found.all():
-        kill(job)
-
-
-@pytest.fixture
-def long(data: Data) -> dict:
-    """Settings of a training that lasts longer than any test."""
-    return data.source_values(enhancer=data.source_values()["enhancer"] | {"steps": 10**6, "patience": 10**6})
+def counting(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_jobs_count(monkeypatch, jobs)
 
 
 def kill(job: Job) -> None:
-    if worker := worker_at(job.run):
-        psutil.Process(worker.pid).kill()
-        steering.wait_until(job.run, lambda now: now.worker is None, 30)
+    worker = worker_at(job.run)
+    assert worker
+    psutil.Process(worker.pid).kill()
+    steering.wait_until(job.run, lambda now: now.worker is None, 30)
 
 
-def ticked(jobs: Jobs, reached: Callable[[], bool]) -> None:
-    """Until something is reached."""
+def ticked(jobs: Jobs, id_: str, word: str) -> None:
+    """Until a job is in a state."""
     end = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < end
+    while jobs.standing(id_).word != word:
+        assert time.monotonic() < end, jobs.standing(id_)
         jobs.tick()
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
-def training(jobs: Jobs, id_: str) -> bool:
-    return any(event.get("what") == "training" for _, event in jobs.events(id_))
-
-
-def test_jobs_wait_for_each_other_and_go_on_after_kills(places: Places, jobs: Jobs, long: dict) -> None:
-    first, second = jobs.submit("enhancer-train", long, "first"), jobs.submit("enhancer-train", long)
+def test_jobs_wait_for_each_other_and_are_steered(counting: None, jobs: Jobs) -> None:
+    first, second = jobs.submit("enhancer-train", COUNT, "first"), jobs.submit("enhancer-train", COUNT)
     assert [job.name for job in jobs.all()] == ["first", "enhancer-train"]
-    ticked(jobs, lambda: training(jobs, first.id))
-    assert [jobs.standing(job.id).word for job in (first, second)] == ["running", "queued"]
+    ticked(jobs, first.id, "running")
+    assert jobs.standing(second.id).word == "queued"
     assert jobs.pause(second.id).word == "paused"
     assert jobs.resume(second.id).word == "queued"
     assert jobs.pause(first.id).word == "paused"
-
-    again = Jobs(places)  # as after kill -9 of the server: the process lives, and is left alone
-    worker = worker_at(first.run)
-    again.tick()
-    assert worker_at(first.run) == worker
-    assert [again.standing(job.id).word for job in (first, second)] == ["paused", "queued"]
+    jobs.tick()
+    assert jobs.standing(second.id).word == "queued", "what is paused keeps its memory, and its place"
+    assert jobs.resume(first.id).word == "running"
+    change = jobs.change(first.id, ["learning_rate=1e-3"])
+    assert change is not None
+    assert change.values == {"learning_rate": 1e-3}
     with pytest.raises(RunBusyError, match="abort it first"):
-        again.clean(first.id)
-    assert again.resume(first.id).word == "running"
-
-    kill(first)  # this server sees it die
-    ticked(again, lambda: again.standing(first.id).word == "failed")
-    assert "it is gone" in again.standing(first.id).why
-    ticked(again, lambda: again.standing(second.id).word == "running")
-    assert again.abort(second.id).word == "aborted"
-    assert again.clean(second.id) == []
-    assert not second.folder.exists()
+        jobs.clean(first.id)
+    assert jobs.abort(first.id).word == "aborted"
+    ticked(jobs, second.id, "running")
+    assert jobs.resume(first.id).word == "queued"
+    assert jobs.abort(first.id).word == "aborted"
+    assert jobs.clean(first.id) == []
+    assert not first.folder.exists()
 
 
-def test_what_died_with_its_server_is_started_again_and_gives_the_same_bytes(
-    places: Places, jobs: Jobs, data: Data, long: dict, tmp_path: Path
+def test_a_killed_server_finds_its_jobs_as_they_are(counting: None, jobs: Jobs, places: Places) -> None:
+    alive, dead, waiting = (jobs.submit("enhancer-train", COUNT) for _ in range(3))
+    jobs.slots = ({}, {})
+    ticked(jobs, alive.id, "running")
+    ticked(jobs, dead.id, "running")
+    worker = worker_at(alive.run)
+    kill(dead)
+
+    again = Jobs(places, ({}, {}))
+    assert [again.standing(job.id).word for job in (alive, dead, waiting)] == ["running", "queued", "queued"]
+    ticked(again, dead.id, "running")
+    assert worker_at(alive.run) == worker
+    assert again.standing(waiting.id).word == "queued"
+    kill(dead)  # which this server has seen alive: it will not do better
+    ticked(again, dead.id, "failed")
+    assert "it is gone" in again.standing(dead.id).why
+    ticked(again, waiting.id, "running")
+    assert again.resume(dead.id).word == "queued"
+
+
+def test_what_was_asked_while_a_process_began_is_asked_of_it(counting: None, jobs: Jobs) -> None:
+    job = jobs.submit("enhancer-train", COUNT)
+    jobs.tick()
+    assert jobs.standing(job.id).word == "starting"
+    jobs.pause(job.id)
+    ticked(jobs, job.id, "paused")
+    assert worker_at(job.run) is not None
+    assert jobs.resume(job.id).word == "running"
+
+
+def test_a_job_that_ends_its_computer_is_not_tried_for_ever(
+    counting: None, jobs: Jobs, places: Places
 ) -> None:
-    job = jobs.submit("enhancer-train", long)
-    ticked(jobs, lambda: training(jobs, job.id))
-    changed = jobs.change(job.id, ["steps=400", "learning_rate=1e-3"])
-    assert changed is not None
-    kill(job)
-
-    again = Jobs(places)
-    assert again.standing(job.id).word == "queued"
-    ticked(again, lambda: again.standing(job.id).word == "finished")
-    assert again.resume(job.id).word == "finished"
-    settings = data.source(enhancer=long["enhancer"], changes=[{**changed.model_dump(exclude_none=True)}])
-    enhancer_train(settings, tmp_path / "straight")
-    made = artifacts(job.run)
-    assert {name: made[name] for name in artifacts(tmp_path / "straight")} == artifacts(tmp_path / "straight")
+    job = jobs.submit("enhancer-train", COUNT)
+    for _ in range(5):
+        jobs = Jobs(places)
+        ticked(jobs, job.id, "running")
+        kill(job)
+    ticked(Jobs(places), job.id, "failed")
 
 
-def test_events_are_told_once_each_from_any_position(jobs: Jobs, data: Data) -> None:
-    job = jobs.submit("enhancer-train", data.source_values())
+def test_events_are_told_once_each_from_any_position(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_jobs_count(monkeypatch, jobs, 150)
+    job = jobs.submit("enhancer-train", COUNT)
     with jobs.serving():
         told = list(jobs.follow(job.id))
     kinds = [event["kind"] for _, event in told]
@@ -110,14 +112,14 @@ def test_events_are_told_once_each_from_any_position(jobs: Jobs, data: Data) -> 
     assert positions == sorted(set(positions))
     for number, position in enumerate(positions):
         assert list(jobs.follow(job.id, position)) == told[number + 1 :]
+    assert jobs.resume(job.id).word == jobs.abort(job.id).word == "finished"
 
 
 def test_what_is_refused_when_it_starts_says_why(jobs: Jobs, data: Data) -> None:
     values = data.source_values()
     values["enhancer"]["device"] = "cuda:77"
     job = jobs.submit("enhancer-train", values)
-    ticked(jobs, lambda: jobs.standing(job.id).ended)
-    assert jobs.standing(job.id).word == "failed"
+    ticked(jobs, job.id, "failed")
     assert "cuda:77" in jobs.standing(job.id).why
     with pytest.raises(InputError, match="nothing to pause"):
         jobs.pause(job.id)
@@ -127,35 +129,35 @@ def test_what_is_refused_when_it_starts_says_why(jobs: Jobs, data: Data) -> None
     assert jobs.all() == []
 
 
-def test_settings_are_refused_before_a_job_is_made(jobs: Jobs, data: Data, tmp_path: Path) -> None:
+def test_settings_are_refused_before_a_job_is_made(jobs: Jobs, data: Data) -> None:
     with pytest.raises(SettingsError, match='the settings: unknown setting "stepz"'):
         jobs.submit("enhancer-train", data.source_values(stepz=3))
     with pytest.raises(SettingsError, match="predict takes no file of settings"):
         jobs.submit("predict", {})
+    target = {"raw": "data/a.png", "strokes": "data/b.png"}
     with pytest.raises(MissingDataError, match="no such file"):
-        jobs.submit(
-            "adapt", {"target": {"raw": "data/a.png", "strokes": "data/b.png"}, "enhancer": "nuclei-2d"}
-        )
+        jobs.submit("adapt", {"target": target, "enhancer": "nuclei-2d"})
+    assert jobs.all() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{0}", "data/../../outside.png", "~/x.png", "file://{0}", "../root*/../outside.png", "link/x.png"],
+)
+def test_names_that_lead_out_of_the_root_are_refused(
+    jobs: Jobs, data: Data, tmp_path: Path, name: str
+) -> None:
     outside = tmp_path / "outside.png"
     outside.touch()
-    names = [
-        str(outside),
-        "data/../../outside.png",
-        "~/x.png",
-        f"file://{outside}",
-        "../root*/../outside.png",
-    ]
-    for name in names:
-        for values in (
-            {"target": {"raw": name, "strokes": name}, "enhancer": "nuclei-2d"},
-            {
-                "target": {"raw": f"{data.folder}/*", "strokes": f"{data.folder}/*"},
-                "enhancer": ["foreground=" + name],
-            },
-        ):
-            with pytest.raises(InputError, match="not in a folder that this server uses"):
-                jobs.submit("adapt", values)
-    assert jobs.all() == []
+    (jobs.places.root / "link").symlink_to(tmp_path)
+    name = name.format(outside)
+    inside = f"{data.folder}/target*_raw.png"
+    for values in (
+        {"target": {"raw": name, "strokes": inside}, "enhancer": "nuclei-2d"},
+        {"target": {"raw": inside, "strokes": inside}, "enhancer": ["foreground=" + name]},
+    ):
+        with pytest.raises(InputError, match="not in a folder that this server uses"):
+            jobs.submit("adapt", values)
 
 
 @pytest.mark.parametrize("id_", ["", "..", "../jobs", "0" * 16, "defaults.yaml", "é" * 16])
