@@ -3,8 +3,8 @@
     python pipelines/painting.py [--out folder]
 
 Paints six strokes, watches forest and enhanced map change, starts the run, pauses and resumes it, waits for
-the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs chromium,
-and `pip install 'shallow2deep[ui]' playwright`.
+the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs
+chromium, and `pip install 'shallow2deep[ui]' playwright`.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def picture(page: Page, path: Path) -> None:
 
 def start(page: Page, name: str, **choices: bool) -> None:
     page.get_by_role("button", name="New run").click()
-    page.get_by_label("Name").fill(name)
+    page.get_by_role("textbox", name="Name").fill(name)
     for label in [label for label, wanted in choices.items() if wanted]:
         page.get_by_role("checkbox", name=label).check()
     page.get_by_role("button", name="Start", exact=True).click()
