@@ -190,7 +190,7 @@ class Jobs:
     def standing(self, id_: str) -> JobStanding:
         """Where a job stands now."""
         job = self.get(id_)
-        run = standing(job.run) if worker_at(job.run) or command_of(job.run) else None
+        run = _standing_of(job)
         if run and run.worker:
             return JobStanding("paused" if run.word == "paused" else "running", run=run)
         if id_ in self._starting:
@@ -323,15 +323,15 @@ class Jobs:
         if self._at_work(job):
             self._sight(job)
             return job
-        if job.wanted != "run" or command_of(job.run) is None:
+        if job.wanted != "run":
             return job
-        found = standing(job.run)
-        if found.word in ("finished", "aborted"):
+        found = _standing_of(job)
+        if found and found.word in ("finished", "aborted"):
             return self._write(job, wanted="end")
-        if found.word == "paused":  # by another program, before its process died
+        if found and found.word == "paused":  # by another program, before its process died
             return self._write(job, wanted="pause")
         if job.id in self._seen or job.starts >= _MAX_STARTS:
-            return self._write(job, wanted="end", why=found.why or _last_words(job))
+            return self._write(job, wanted="end", why=(found and found.why) or _last_words(job))
         return job
 
     def _sight(self, job: Job) -> None:
@@ -369,6 +369,13 @@ class Jobs:
             changed = job.model_copy(update=changes)
             write_json(job.folder / "job.json", changed.model_dump(mode="json", exclude={"folder"}))
             return changed
+
+
+def _standing_of(job: Job) -> Standing | None:
+    """Where a job's run stands; None if it has not begun."""
+    with suppress(InputError):
+        return standing(job.run)
+    return None
 
 
 def _last_words(job: Job) -> str:

@@ -1,5 +1,6 @@
 """A data root with jobs, which are killed after the test."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from tiny import Data
 
 pytest.importorskip("fastapi", reason="the service is the extra serve")
 
-from shallow2deep.runs import steering
 from shallow2deep.runs.worker import worker_at
 from shallow2deep.service.jobs import Job, Jobs
 from shallow2deep.service.places import Places
@@ -18,7 +18,8 @@ from shallow2deep.service.places import Places
 def kill(job: Job) -> None:
     if worker := worker_at(job.run):
         psutil.Process(worker.pid).kill()
-        steering.wait_until(job.run, lambda now: now.worker is None, 30)
+        while worker_at(job.run):
+            time.sleep(0.02)
 
 
 @pytest.fixture

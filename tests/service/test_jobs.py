@@ -9,7 +9,6 @@ from served import COUNT, let_jobs_count
 from tiny import Data
 
 from shallow2deep.errors import InputError, MissingDataError, RunBusyError, SettingsError
-from shallow2deep.runs import steering
 from shallow2deep.runs.worker import worker_at
 from shallow2deep.service.jobs import Job, Jobs
 from shallow2deep.service.places import Places
@@ -24,7 +23,8 @@ def kill(job: Job) -> None:
     worker = worker_at(job.run)
     assert worker
     psutil.Process(worker.pid).kill()
-    steering.wait_until(job.run, lambda now: now.worker is None, 30)
+    while worker_at(job.run):
+        time.sleep(0.02)
 
 
 def ticked(jobs: Jobs, id_: str, word: str) -> None:
