@@ -181,7 +181,9 @@ class Painting:
 
     def _save(self, values: dict[str, Any]) -> None:
         path = self.folder / SETTINGS
-        known = read_yaml(path) if path.exists() else {"classes": ["background", "foreground"]}
+        known: dict[str, Any] = (
+            read_yaml(path) if path.exists() else {"classes": ["background", "foreground"]}
+        )
         raw = [_with_path(name, partial(os.path.relpath, start=self.folder)) for name in self._names]
         target = {**known.get("target", {}), "raw": raw, "strokes": f"{STROKES}/*.zarr"}
         target |= {key: values.pop(key) for key in ("channels",) if key in values}
