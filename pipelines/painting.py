@@ -3,7 +3,8 @@
     python pipelines/painting.py [--out folder]
 
 Paints six strokes, watches forest and enhanced map change, starts the run, pauses and resumes it, waits for
-the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs chromium, and `pip install 'shallow2deep[ui]' playwright`.
+the report, compares it with a second run, and downloads the maps. Pictures go into the folder. Needs
+chromium, and `pip install 'shallow2deep[ui]' playwright`.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 GROUND = [((0.60, 0.20), (0.70, 0.22)), ((0.30, 0.52), (0.33, 0.60)), ((0.05, 0.80), (0.10, 0.82))]
-NUCLEI = [((0.265, 0.16), (0.275, 0.18)), ((0.16, 0.24), (0.20, 0.17)), ((0.76, 0.73), (0.73, 0.68))]
+NUCLEI = [((0.262, 0.14), (0.272, 0.16)), ((0.115, 0.43), (0.128, 0.375)), ((0.72, 0.70), (0.735, 0.69))]
 SIZES = {"laptop": (1366, 768, "light"), "desktop": (1920, 1080, "dark")}
 _PATIENCE = 20 * 60_000  # ms for a run
 
@@ -73,7 +74,7 @@ def picture(page: Page, path: Path) -> None:
 
 def start(page: Page, name: str, **choices: bool) -> None:
     page.get_by_role("button", name="New run").click()
-    page.get_by_label("Name").fill(name)
+    page.get_by_role("textbox", name="Name").fill(name)
     for label in [label for label, wanted in choices.items() if wanted]:
         page.get_by_role("checkbox", name=label).check()
     page.get_by_role("button", name="Start", exact=True).click()
@@ -84,6 +85,7 @@ def run(page: Page, out: Path) -> None:
     start(page, "six strokes")
     state = page.locator(".about .state")
     state.get_by_text("running").wait_for()
+    picture(page, out / "painting-running.jpg")
     page.get_by_role("button", name="Pause").click()
     state.get_by_text("paused").wait_for()
     page.get_by_role("button", name="Resume").click()

@@ -27,7 +27,7 @@ from shallow2deep.service.job_routes import job_routes
 from shallow2deep.service.jobs import Jobs
 from shallow2deep.service.live import Live
 from shallow2deep.service.model_routes import model_routes
-from shallow2deep.service.page import add_page
+from shallow2deep.service.page_routes import add_page
 from shallow2deep.service.painting_routes import painting_routes
 from shallow2deep.service.views import About, Problem
 from shallow2deep.version import VERSION

@@ -294,7 +294,9 @@ def _opened(name: str) -> OpenedEnhancer:
 @contextmanager
 def _cancellable(enhancers: Enhancers, turn: Turn) -> Iterator[None]:
     """Lets networks end between two of their layers when the turn is outdated."""
-    networks = [network for one in enhancers.each for network in (one.network, one.companion) if network]
+    networks = [
+        network for one in enhancers.each for network in (one.network, one.companion) if network is not None
+    ]
     modules = [module for network in networks for module in network.modules()]
     hooks = [module.register_forward_pre_hook(turn.check) for module in modules]
     try:

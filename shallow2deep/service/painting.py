@@ -10,7 +10,8 @@ import shutil
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,23 +160,30 @@ class Painting:
             self.revision += 1
             self._changes.append(Change(self.revision, "", -1, 0, ()))
 
-    def settings(self) -> dict[str, Any]:
-        """Settings of a run on what is painted now, of which it gets a copy of its own."""
+    @contextmanager
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """Settings of a run on what is painted now; its copy of the strokes goes if the block raises."""
+        copy = self.folder / DATA / time.strftime(f"painted-%Y%m%d-%H%M%S-{secrets.token_hex(4)}")
         with self.lock:
             painted = self.all_strokes()
             if not painted:
                 raise InputError("nothing is painted yet; paint a few strokes of each class")
-            copy = self.folder / DATA / time.strftime(f"painted-%Y%m%d-%H%M%S-{self.revision}")
             for _, file in painted:
                 shutil.copytree(file.path, copy / file.path.name)
             values = anchored(self.config).model_dump(mode="json", exclude_unset=True)
         values["target"]["raw"] = [_with_path(name, os.path.abspath) for name in self._names]  # without ..
         values["target"]["strokes"] = [str(copy / file.path.name) for _, file in painted]
-        return values
+        try:
+            yield values
+        except BaseException:
+            shutil.rmtree(copy)
+            raise
 
     def _save(self, values: dict[str, Any]) -> None:
         path = self.folder / SETTINGS
-        known = read_yaml(path) if path.exists() else {"classes": ["background", "foreground"]}
+        known: dict[str, Any] = (
+            read_yaml(path) if path.exists() else {"classes": ["background", "foreground"]}
+        )
         raw = [_with_path(name, partial(os.path.relpath, start=self.folder)) for name in self._names]
         target = {**known.get("target", {}), "raw": raw, "strokes": f"{STROKES}/*.zarr"}
         target |= {key: values.pop(key) for key in ("channels",) if key in values}

@@ -120,8 +120,8 @@ def painting_routes(live: Live, jobs: Jobs) -> APIRouter:
     @router.post("/runs", status_code=201)
     def start(request: RunRequest) -> JobView:
         """Adapt to what is painted now; painting on does not change the run."""
-        values = merged(painting.settings(), request.settings)
-        job = jobs.submit("adapt", values, request.name, "the settings")
+        with painting.settings() as values:
+            job = jobs.submit("adapt", merged(values, request.settings), request.name, "the settings")
         return JobView.of(job, jobs.standing(job.id))
 
     return router

@@ -342,7 +342,8 @@ def _places(
     places = []
     for peak, value in places_to_paint(list(maps.values()), differing, painted, _PLACES):
         *z, y, x = peak
-        seen = _seen({name: p[(slice(None), *peak)] for name, p in maps.items()}, classes)
+        there: tuple[Any, ...] = (slice(None), *peak)
+        seen = _seen({name: p[there] for name, p in maps.items()}, classes)
         places.append(_Place(plane.image.name, z[0] if z else plane.z, y, x, round(value, 4), seen))
     return places
 

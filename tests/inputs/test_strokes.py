@@ -139,3 +139,17 @@ def test_values_beyond_the_classes_name_the_line_to_add(tmp_path: Path) -> None:
     data = TargetData(raw=(f"{tmp_path}/a_raw.png",), strokes=(f"{tmp_path}/a_strokes.png",))
     with pytest.raises(InputError, match=r"3 have no class.*classes: \[ground, cell, class 3\]"):
         open_strokes(data, 2, ("ground", "cell"), open_volumes(data.raw))
+
+
+def test_strokes_on_one_of_several_volumes_whose_planes_are_images(tmp_path: Path) -> None:
+    """They are found by name; the planes of the others have none."""
+    for name in ("a", "b", "c"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((3, 20, 30), np.uint8))
+    strokes = np.zeros((3, 20, 30), np.uint8)
+    strokes[1, 4, :9], strokes[2, 5, :7] = 1, 2
+    for name in ("b", "c"):
+        np.save(tmp_path / f"{name}_strokes.npy", strokes)
+    data = TargetData(raw=(f"{tmp_path}/?.npy",), strokes=(f"{tmp_path}/*_strokes.npy",))
+    raws = [plane for volume in open_volumes(data.raw) for plane in volume.planes()]
+    found = open_strokes(data, 2, ("background", "foreground"), raws)
+    assert [one.counts for one in found] == [{}, {}, {}, *[{}, {1: 9}, {2: 7}] * 2]

@@ -208,6 +208,7 @@ def test_a_run_has_strokes_of_its_own(client: TestClient, images: Path) -> None:
     assert wrong.status_code == 400 and "held_out" in wrong.text
     elsewhere = client.post("/painting/runs", json={"settings": {"target": {"raw": "/etc/hosts"}}})
     assert elsewhere.status_code == 400 and "not in a folder" in elsewhere.text
+    assert len(list((images / "shallow2deep/data").iterdir())) == 1  # refused ones leave no copy
 
 
 @pytest.fixture
