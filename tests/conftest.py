@@ -1,6 +1,10 @@
 """Fixtures for all tests."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side, of one thread each
+    os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
 import shutil
 import subprocess
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Each kind of network, trained for a few steps: its package passes bioimage.io's and our own tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,10 @@ class Two(nn.Module):
 """
 
 
+def slow(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 def trained(spec: ModelSpec) -> torch.nn.Module:
     """A few steps towards what the image is itself."""
     torch.manual_seed(0)
@@ -77,8 +82,8 @@ def packed(path: Path, spec: ModelSpec, formats: tuple[str, ...]) -> tuple[torch
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("other", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("other", ["torchscript", slow("onnx")])
+@pytest.mark.parametrize("name", ["residual-se", *(slow(name) for name in NETWORKS if name != "residual-se")])
 def test_package_of_each_kind_passes_its_own_test(name: str, other: str, tmp_path: Path) -> None:
     settings = NetworkSettings.model_validate(SIZES | NETWORKS[name])
     spec = ModelSpec.of("enhancer", (Output("disc"),), settings)
@@ -90,7 +95,7 @@ def test_package_of_each_kind_passes_its_own_test(name: str, other: str, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("kind", ["residual", "unet++"])
+@pytest.mark.parametrize("kind", ["unet++", slow("residual")])
 def test_package_of_volumes(kind: str, tmp_path: Path) -> None:
     settings = NetworkSettings.model_validate(
         {"kind": kind, "features": 2, "strides": [(1, 2, 2)], "stem": 1}
