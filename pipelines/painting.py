@@ -85,7 +85,6 @@ def run(page: Page, out: Path) -> None:
     start(page, "six strokes")
     state = page.locator(".about .state")
     state.get_by_text("running").wait_for()
-    picture(page, out / "painting-running.jpg")
     page.get_by_role("button", name="Pause").click()
     state.get_by_text("paused").wait_for()
     page.get_by_role("button", name="Resume").click()

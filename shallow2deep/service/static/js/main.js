@@ -34,7 +34,7 @@ function App() {
     project.load().then(
       (exists) => {
         if (exists) setDesk(new Desk(project));
-        show(exists ? "paint" : "runs");
+        show((chosen) => chosen || (exists ? "paint" : "runs"));
       },
       (error) => setProblem(error.message),
     );

@@ -39,7 +39,7 @@ export function RunView({ job, look }) {
     <${Progress} event=${told.progress} isRunning=${job.state === "running"} />
     <${Results} job=${job} />
     <${Curves} series=${told.series} />
-    <${Pictures} id=${job.id} count=${told.pictures} />
+    <${Pictures} id=${job.id} news=${`${told.pictures} ${job.state}`} />
     <${Log} id=${job.id} count=${told.count} />
   `;
 }
@@ -142,13 +142,15 @@ function Results({ job }) {
 
 const bytes = (n) => (n < 1e4 ? `${n} B` : n < 1e7 ? `${Math.round(n / 1e3)} kB` : `${Math.round(n / 1e6)} MB`);
 
-/** The newest picture of each kind. */
-function Pictures({ id, count }) {
+/** The newest picture of each kind, and in the end that of all results. */
+function Pictures({ id, news }) {
   const [shown, setShown] = useState([]);
   useEffect(() => {
     let isOver = false;
     (async () => {
-      const names = Object.entries(await getJson(`jobs/${id}/pictures`));
+      const [told, files] = await Promise.all([getJson(`jobs/${id}/pictures`), getJson(`jobs/${id}/files`)]);
+      const results = files.filter(({ name }) => name === "panels.png").map(({ name }) => ["results", name]);
+      const names = [...results, ...Object.entries(told)];
       const load = async ([what, name]) => {
         const blob = await (await request(`jobs/${id}/files/${name}`)).blob();
         return { what, source: URL.createObjectURL(blob) };
@@ -159,7 +161,7 @@ function Pictures({ id, count }) {
     return () => {
       isOver = true;
     };
-  }, [id, count]);
+  }, [id, news]);
   useEffect(() => () => shown.forEach(({ source }) => URL.revokeObjectURL(source)), [shown]);
   return html`${shown.map(({ what, source }) => html`
     <figure key=${what}><img src=${source} alt=${what} /><figcaption>${what}</figcaption></figure>`)}`;
