@@ -11,8 +11,8 @@ from fastapi.responses import FileResponse
 from shallow2deep.errors import InputError, MissingDataError, one_line
 from shallow2deep.io.label_files import write_labels
 from shallow2deep.io.volumes import open_volume
-from shallow2deep.service.pictures import TILE, View, png, view_of
 from shallow2deep.service.places import DATA, INCOMING, Places
+from shallow2deep.service.tiles import TILE, View, png, view_of
 from shallow2deep.service.uploads import Received, received, require_new
 from shallow2deep.service.views import FileView, ImageFacts
 

@@ -17,9 +17,9 @@ from shallow2deep.errors import InputError, MissingDataError, one_line
 from shallow2deep.exports.packages import load_package
 from shallow2deep.inputs.models import Model, models
 from shallow2deep.service.jobs import Jobs
-from shallow2deep.service.pictures import png
 from shallow2deep.service.places import INCOMING, MODELS
 from shallow2deep.service.predictions import Map, Predictions
+from shallow2deep.service.tiles import png
 from shallow2deep.service.uploads import Received, received, require_new
 from shallow2deep.service.views import ExportRequest, FileView, ModelView, PredictRequest
 from shallow2deep.settings import flow_yaml

@@ -26,7 +26,7 @@ from shallow2deep.service.painting_views import (
     RunRequest,
     ViewRequest,
 )
-from shallow2deep.service.pictures import View as Picture
+from shallow2deep.service.tiles import View as Picture
 from shallow2deep.service.views import JobView
 from shallow2deep.settings import merged
 

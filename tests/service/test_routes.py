@@ -15,7 +15,7 @@ from shallow2deep.io.volumes import open_volume
 from shallow2deep.service.app import create_app
 from shallow2deep.service.guards import Rules
 from shallow2deep.service.jobs import Jobs
-from shallow2deep.service.pictures import TILE
+from shallow2deep.service.tiles import TILE
 
 PRETRAINED = Path(__file__).resolve().parent.parent.parent / "pretrained"
 

@@ -46,7 +46,7 @@ class Reader:
                 self._loaders[path] = LegacyEventFileLoader(str(path))
             for event in self._loaders[path].Load():
                 for value in event.summary.value:
-                    yield from self._lines(path.parents[1], value.tag, value.simple_value, event.step)
+                    yield from self._lines(path.parent.parent, value.tag, value.simple_value, event.step)
 
     def _lines(self, network: Path, tag: str, value: float, step: int) -> Iterator[Line]:
         if tag == _LOSS:
