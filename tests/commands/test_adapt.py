@@ -5,22 +5,25 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import pytest
 import tifffile
 from tiny import N_IMAGES, SIZE, Data, artifacts
 
 from shallow2deep import adapt, enhancer_train, predict
 from shallow2deep.commands.status import status
+from shallow2deep.io.map_files import read_map
 from shallow2deep.io.volumes import open_volume
 
 
 def test_target_run_makes_maps_of_every_image(target_run: Path) -> None:
-    for stage, channels in (("target_forest", 2), ("enhanced", 1)):
+    for stage in ("target_forest", "enhanced", "prediction"):
         maps = sorted((target_run / stage).glob("*.h5"))
         assert [m.name for m in maps] == [f"target{n}_raw.h5" for n in range(4)]
-        p = open_volume(maps[0]).read()
-        assert p.shape == (channels, SIZE, SIZE)
+        p, outputs = read_map(maps[0])
+        assert [output.title for output in outputs] == ["background", "disc"]
+        assert p.shape == (2, SIZE, SIZE)
         assert p.min() >= 0
-        assert p.max() <= 1
+        assert p.sum(0) == pytest.approx(1, abs=1e-6)
     assert {state.word for state in status(target_run).stages.values()} == {"finished"}
 
 

@@ -10,7 +10,7 @@ from test_cli import s2d
 
 from shallow2deep.commands.config import schema
 from shallow2deep.commands.init import template
-from shallow2deep.settings import CONFIGS, AdaptConfig, EnhancerTrainConfig, levels_of, resolved
+from shallow2deep.settings import CONFIGS, levels_of, model_of, resolved
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent.parent / "pipelines").glob("*.yaml"))
 
@@ -117,10 +117,7 @@ def test_the_schema_refuses_what_we_refuse(command: str, values: dict, right: bo
 @pytest.mark.parametrize("command", CONFIGS)
 def test_the_schema_describes_settings_and_nothing_else(command: str) -> None:
     found = schema(command)
-    assert (
-        found["properties"].keys()
-        == {"adapt": AdaptConfig, "enhancer-train": EnhancerTrainConfig}[command].model_fields.keys()
-    )
+    assert found["properties"].keys() == model_of(command).model_fields.keys()
     assert '"decides"' not in json.dumps(found)
     assert '"metavar"' not in json.dumps(found)
     assert not list(checked(command).iter_errors(yaml.safe_load(template(command))))
