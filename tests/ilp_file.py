@@ -173,4 +173,4 @@ def adapt_config(enhancer: Path, target: dict, **changes: object) -> AdaptConfig
 
 def foreground(run: Path, name: str, stage: str = "target_forest") -> np.ndarray:
     """The last channel of a run's map."""
-    return open_volume(run / stage / f"{name}.h5").read()[-1]
+    return open_volume(run / stage / f"{name}.h5").read()[1]

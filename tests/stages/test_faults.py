@@ -302,7 +302,7 @@ def test_judging_holds_one_image_at_a_time(
     for name, dice in choice["dice_on_labels"].items():
         found = truth = both = 0
         for n in range(4):
-            p = open_volume(tmp_path / "run" / name / f"target{n}_raw.h5").read()[-1] > 0.5
+            p = open_volume(tmp_path / "run" / name / f"target{n}_raw.h5").read()[1] > 0.5
             t = iio.imread(data.folder / f"target{n}_labels.png") > 0
             found, truth, both = found + p.sum(), truth + t.sum(), both + (p & t).sum()
         assert dice == pytest.approx(2 * both / (found + truth), abs=1e-6)

@@ -29,7 +29,7 @@ def test_labels_and_tables_of_the_recommended_maps(run: Path, tmp_path: Path) ->
     with (run / "objects" / "objects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for n in range(4):
-        p = open_volume(run / "prediction" / f"target{n}_raw.h5").read()[-1]
+        p = open_volume(run / "prediction" / f"target{n}_raw.h5").read()[1]
         labels = open_volume(run / "objects" / f"target{n}_raw_objects.tif").read()
         own = [row for row in rows if row["image"] == f"target{n}_raw"]
         assert len(own) == labels.max()
