@@ -53,7 +53,7 @@ def test_the_network_predicts_both_outputs(data: Data, run: Path, tmp_path: Path
     assert found.returncode == 0, found.stderr
     with h5py.File(tmp_path / "p.h5") as file:
         p = file["exported_data"][()]
-    assert p.shape == (2, 96, 96)
+    assert p.shape == (3, 96, 96)
     _, spec = load_model(run / LABELLED_NET)
     assert [output.title for output in spec.outputs] == ["disc", "disc boundary"]
     assert spec.record["channels"] == "grey"
@@ -142,7 +142,7 @@ def test_volumes_and_images_to_validate_on(tmp_path: Path) -> None:
     assert spec.record["settings"][LABELLED_NET]["patch"] == [16, 40, 40]
     (path,) = s2d_api.predict(tmp_path / "run", f"{folder}/target.h5:raw", tmp_path / "p.h5")
     with h5py.File(path) as file:
-        assert file["exported_data"].shape == (1, 16, 40, 48)
+        assert file["exported_data"].shape == (2, 16, 40, 48)
 
 
 def test_settings_that_are_refused(data: Data, tmp_path: Path) -> None:
