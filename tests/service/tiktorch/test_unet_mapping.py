@@ -49,7 +49,7 @@ def test_a_whole_file(root: Path) -> None:
     assert (net.validate_every, net.steps, net.patience) == (3, 100_000, 100_000)
     assert (net.augment.elastic, net.augment.zoom, net.augment.noise) == (0.1, (1.0, 1.0), 0)
     assert (net.augment.flips, net.augment.turns, net.augment.rotation) == ("zyx", True, 0)
-    assert net.foreground == 0
+    assert net.with_foreground == 0
 
 
 def test_a_volume_with_channels_first(root: Path) -> None:
