@@ -96,7 +96,7 @@ def test_other_volumes_are_predicted_as_those_of_the_run(folder: Path, target: P
         name = "enhanced" if step == "enhanced" else "segmentor-consistency"
         assert np.array_equal(read_map(path)[0], read_map(target / name / "target.h5")[0])
     (path,) = predict(target, RawData(raw=raw.raw, slices="4:12"), tmp_path / "part.h5", "enhanced")
-    assert read_map(path)[0].shape == (1, 8, *SHAPE[1:])
+    assert read_map(path)[0].shape == (2, 8, *SHAPE[1:])
     np.save(tmp_path / "flat.npy", np.zeros((20, 20), np.uint8))
     with pytest.raises(InputError, match="volumes were expected"):
         predict(target, tmp_path / "flat.npy", tmp_path / "flat.h5", "enhanced")

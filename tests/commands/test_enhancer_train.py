@@ -37,7 +37,9 @@ def _wait_until_it_works(process: subprocess.Popen, log: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "name", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_stopped_anywhere_it_ends_with_the_same_bytes(
     data: Data, source_run: Path, tmp_path: Path, name: signal.Signals
 ) -> None:
