@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -36,7 +36,7 @@ from shallow2deep.runs.folder import CONSOLE, command_of
 from shallow2deep.runs.standing import Standing, standing
 from shallow2deep.runs.worker import worker_at
 from shallow2deep.service.places import INCOMING, JOBS, MODELS, Places
-from shallow2deep.service.slots import Slot
+from shallow2deep.service.slots import Slot, gpu_of
 from shallow2deep.settings import Change, Settings, model_of, validated
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,7 @@ class Jobs:
 
     def __init__(self, places: Places, slots: Sequence[Slot] = ({},)):
         self.places, self.slots = places, slots
+        self.gpus_of_others: Callable[[], Collection[str]] = tuple  # whose places stay free
         self.folder = places.root / JOBS
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._starting: dict[str, threading.Thread] = {}
@@ -307,13 +308,19 @@ class Jobs:
         with self._lock:
             jobs = [self._settled(job) for job in self.all()]
             at_work = [job for job in jobs if self._at_work(job)]
-            free = [n for n in range(len(self.slots)) if n not in {job.slot for job in at_work}]
+            others, used = self.gpus_of_others(), {job.slot for job in at_work}
+            free = [n for n, slot in enumerate(self.slots) if n not in used and gpu_of(slot) not in others]
             room = len(self.slots) - len(at_work)
             queued = [job for job in jobs if job.wanted == "run" and not self._at_work(job)]
             for job, slot in list(zip(queued, free, strict=False))[: max(0, room)]:
                 job = self._write(job, slot=slot, starts=job.starts + 1)
                 self._starting[job.id] = threading.Thread(target=self._start, args=[job], daemon=True)
                 self._starting[job.id].start()
+
+    def gpus_at_work(self) -> set[str]:
+        """Those that jobs train on now."""
+        gpus = {gpu_of(self.slots[job.slot % len(self.slots)]) for job in self.all() if self._at_work(job)}
+        return {gpu for gpu in gpus if gpu}
 
     def _at_work(self, job: Job) -> bool:
         return job.id in self._starting or worker_at(job.run) is not None

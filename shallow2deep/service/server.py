@@ -109,7 +109,7 @@ def serve(options: Options) -> None:
             threading.Thread(target=live.warm_up, daemon=True).start()
         if options.browser:
             webbrowser.open(f"{url}/page/{f'#token={token}' if token else ''}")
-        with _connection_file(options.connection_file, url, token), _grpc(options, places, token):
+        with _connection_file(options.connection_file, url, token), _grpc(options, jobs, token):
             uvicorn.Server(config).run([listener])
 
 
@@ -160,15 +160,20 @@ def _url_of(options: Options, listener: socket.socket) -> str:
 
 
 @contextmanager
-def _grpc(options: Options, places: Places, token: str | None) -> Iterator[None]:
-    """Also answers tiktorch's clients meanwhile, if that is wanted."""
+def _grpc(options: Options, jobs: Jobs, token: str | None) -> Iterator[None]:
+    """Also answers tiktorch's clients meanwhile, if that is wanted; a GPU is theirs or a job's."""
     if options.grpc_port is None:
         yield
         return
     from shallow2deep.service.tiktorch.grpc_server import TiktorchServer
+    from shallow2deep.service.tiktorch.leases import Leases
 
+    leases = Leases(jobs.gpus_at_work)
+    jobs.gpus_of_others = leases.gpus
     tls = (options.certificate, options.key) if options.certificate and options.key else None
-    server = TiktorchServer(places, options.host, options.grpc_port, token, tls=tls, ends=False)
+    server = TiktorchServer(
+        jobs.places, options.host, options.grpc_port, token, tls=tls, ends=False, leases=leases
+    )
     server.start()
     log.warning("and tiktorch's clients at %s, port %d", options.host, server.port)
     try:

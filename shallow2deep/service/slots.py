@@ -24,6 +24,12 @@ def slots_of(count: int | None = None, cores: int | None = None) -> tuple[Slot, 
     return tuple(of_cores | one for one in of_gpu)
 
 
+def gpu_of(slot: Slot) -> str | None:
+    """The GPU of a place, as torch calls it where it sees all, such as "cuda:0"."""
+    number = slot.get("CUDA_VISIBLE_DEVICES")
+    return f"cuda:{number}" if number else None
+
+
 _COUNTS_OF_CORES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 

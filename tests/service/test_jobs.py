@@ -60,6 +60,26 @@ def test_jobs_wait_for_each_other_and_are_steered(counting: None, jobs: Jobs) ->
     assert not first.folder.exists()
 
 
+def test_a_gpu_is_for_a_job_or_for_a_session(
+    counting: None, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases_of = pytest.importorskip("shallow2deep.service.tiktorch.leases", reason="sessions need grpcio")
+    monkeypatch.setattr(leases_of, "full_name", lambda name: name)  # there need not be GPUs
+    jobs.slots = ({"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"})
+    leases = leases_of.Leases(jobs.gpus_at_work)
+    jobs.gpus_of_others = leases.gpus
+    assert leases.lease(["cuda:0"], "session") == ["cuda:0"]
+    first, second = (jobs.submit("enhancer-train", COUNT) for _ in range(2))
+    ticked(jobs, first.id, "running")
+    assert (jobs.get(first.id).slot, jobs.standing(second.id).word) == (1, "queued")
+    with pytest.raises(RunBusyError, match="cuda:1 is already in use, by a job"):
+        leases.lease(["cuda:1"], "another")
+    leases.free("session")
+    ticked(jobs, second.id, "running")
+    with pytest.raises(RunBusyError, match="cuda:0 is already in use, by a job"):
+        leases.lease(["cuda:0"], "session")
+
+
 def test_a_killed_server_finds_its_jobs_as_they_are(counting: None, jobs: Jobs, places: Places) -> None:
     alive, dead, waiting = (jobs.submit("enhancer-train", COUNT) for _ in range(3))
     jobs.slots = ({}, {})

@@ -40,6 +40,7 @@ class TiktorchServer:
         patience_s: seconds without a ping after which it ends; None if none is needed.
         tls: files of a certificate and its key, PEM.
         ends: whether a client may end it.
+        leases: who uses which device; if not given, sessions of this server alone.
 
     Raises:
         InputError: no token where one is needed, or an address that cannot be used.
@@ -54,10 +55,11 @@ class TiktorchServer:
         patience_s: float | None = None,
         tls: tuple[Path, Path] | None = None,
         ends: bool = True,
+        leases: Leases | None = None,
     ):
         if token is None and not is_loopback(address):
             raise InputError(f"{address} is open to other computers; give a token, or listen on 127.0.0.1")
-        leases, folder = Leases(), places.root / _UPLOADS
+        leases, folder = leases or Leases(), places.root / _UPLOADS
         uploads = Uploads(folder)
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS), interceptors=[Answering(token)], options=_OPTIONS
