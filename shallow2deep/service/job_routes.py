@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 
 from shallow2deep.errors import InputError, MissingDataError, SettingsError, one_line
@@ -127,7 +127,7 @@ def job_routes(jobs: Jobs) -> APIRouter:
         start = int(known) if known.isdecimal() and len(known) < 19 else since
         return StreamingResponse(_told(jobs, id, start), media_type="text/event-stream", headers=_LIVE)
 
-    @router.get("/{id}/log", response_class=PlainTextResponse)
+    @router.get("/{id}/log", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
     def log(id: str, console: bool = False) -> PlainTextResponse:
         """The last of its log, or of what its process has said."""
         path = jobs.get(id).run / (CONSOLE if console else "log.txt")

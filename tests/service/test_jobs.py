@@ -181,7 +181,7 @@ def test_names_that_lead_out_of_the_root_are_refused(
 
 
 def test_code_of_a_client_is_refused(jobs: Jobs, data: Data) -> None:
-    code = data.folder / "mine.py"
+    code = jobs.places.root / "data" / "mine.py"
     code.write_text("raise SystemExit('ran')")
     values = data.source_values()
     values["enhancer"] = {**values["enhancer"], "network": {"file": f"{code}:Net"}}
