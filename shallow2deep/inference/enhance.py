@@ -119,7 +119,7 @@ class Enhancer:
         Returns:
             float32 `(K, *spatial)`.
         """
-        beside = self._beside(raw)
+        beside = self.beside(raw)
         maps: list[Map] = []
         for number, p in enumerate(probabilities[1:], 1):
             if number in self.kept:
@@ -136,7 +136,7 @@ class Enhancer:
             out.write(part, np.concatenate([one[(slice(None), *part)] for one in maps]))
         return out
 
-    def _beside(self, raw: np.ndarray | None) -> Map | None:
+    def beside(self, raw: np.ndarray | None) -> Map | None:
         """What the companion sees beside a map: grey, of mean 0, deviation 1, float32 `(1, *spatial)`."""
         if self.companion is None:
             return None
@@ -168,12 +168,10 @@ class Enhancer:
         Returns:
             float32 `(roles, *spatial)`, the foreground last.
         """
-        stretch = self.stretch[-self.ndim :]
-        size = tuple(max(1, round(n * scale * by)) for n, by in zip(p.shape[1:], stretch, strict=True))
-        scaled, predictor, what = [_resized(p, size)], self.predictor(), "enhancer"
+        scaled = self.scaled([p] if beside is None else [p, beside], scale)
+        predictor, what, size = self.predictor(), "enhancer", tuple(scaled[0].shape[1:])
         if beside is not None:
             assert self.companion is not None
-            scaled.append(_resized(beside, size, -np.inf, np.inf))
             predictor, what = NetworkPredictor(self.companion, self.roles, self.device), "companion"
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
@@ -181,6 +179,12 @@ class Enhancer:
             watch=self.watch, what=f"{what} blocks at scale {scale:g}", overlap=self.overlap,
         )  # fmt: skip
         return _resized(enhanced, tuple(p.shape[1:]))
+
+    def scaled(self, seen: Sequence[Map], scale: float) -> list[Map]:
+        """A class's map `(1, *spatial)`, and raw if it comes behind it, as large as they are seen."""
+        stretch, shape = self.stretch[-self.ndim :], seen[0].shape[1:]
+        size = tuple(max(1, round(n * scale * by)) for n, by in zip(shape, stretch, strict=True))
+        return [_resized(seen[0], size), *(_resized(raw, size, -np.inf, np.inf) for raw in seen[1:])]
 
     @property
     def _block(self) -> tuple[int, ...]:

@@ -129,22 +129,27 @@ class OpenedEnhancer:
         """Whether this program trained it."""
         return not is_package(self.place) or read_package(self.place).model is not None
 
-    @cached_property
+    @property
     def companion(self) -> nn.Module | None:
         """The network of the same roles that sees raw beside the map, if there is one; see `network`."""
+        return self.described_companion[0] if self.described_companion else None
+
+    @cached_property
+    def described_companion(self) -> tuple[nn.Module, ModelSpec] | None:
+        """The same with its description."""
         found = load_companion(self.place)
         if found is None:
             return None
-        network, spec = found
+        spec = found[1]
         if (spec.in_channels, spec.ndim, spec.outputs) != (2, self.spec.ndim, self.spec.outputs):
             raise DamagedFileError(
                 f"{self.place}: its companion does not take a map and raw, or tells other things than the "
                 "enhancer; export it again"
             )
-        return network
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
-        unloaded = ("network", "companion")
+        unloaded = ("network", "described_companion")
         return {name: value for name, value in vars(self).items() if name not in unloaded}
 
 

@@ -18,11 +18,17 @@ from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image
-from shallow2deep.inputs.models import OpenedEnhancer, given_enhancers, kept_classes
+from shallow2deep.inputs.models import (
+    ENHANCER,
+    Given,
+    OpenedEnhancer,
+    given_enhancers,
+    kept_classes,
+)
 from shallow2deep.inputs.shapes import planes_of
 from shallow2deep.io.disk_map import DiskMap, Map, complete_map
 from shallow2deep.io.map_files import read_map, write_complete
-from shallow2deep.networks.model import ModelSpec, load_model
+from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model
 from shallow2deep.outputs import BACKGROUND, Output, completed, foreground, of_forest, picked
 from shallow2deep.progress import Watch
 from shallow2deep.runs.parallel import threads_each
@@ -147,7 +153,7 @@ def image_predictor(
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned, config.classes[0])
     size = forest.record.get("voxel_size")
-    applied = applied_enhancers(config, enhancers, size, device, watch, overlap)
+    applied = applied_enhancers(config, enhancers, size, device, watch, overlap, run)
     apply = partial(_enhanced_map, to_map, applied)
     outputs = applied.outputs(config.classes)
     return _completing(apply, outputs, forest.spec.ndim, learned, config.classes[0])
@@ -185,17 +191,21 @@ def applied_enhancers(
     device: torch.device,
     watch: Watch | None = None,
     overlap: Overlap | None = None,
+    run: Path | None = None,
 ) -> Enhancers:
     """Enhancers, in the order of `given_enhancers`, each applied to the classes that it is for.
 
     Args:
         voxel_size: of the images that the forest knows, if it is known.
+        run: whose companions know the target's images; those that were learned if not given.
     """
     planes = planes_of(config.enhanced.planes, voxel_size) if config.ndim == 3 else "z"
     found = []
     for given, one in zip(given_enhancers(config), enhancers, strict=True):
         kept = kept_classes(config, one.spec, given)
         companion = one.companion if config.enhanced.raw else None
+        if companion is not None and run is not None and own_companion(run, given).is_dir():
+            companion, _ = load_model(own_companion(run, given))
         settings = _at_own_pixel_size(config.enhanced, one.spec)
         outputs, stretch = one.spec.outputs, stretch_between(voxel_size, one.spec.voxel_size)
         applied = Enhancer(
@@ -203,6 +213,11 @@ def applied_enhancers(
         )
         found.append(applied)
     return Enhancers(tuple(found))
+
+
+def own_companion(run: Path, given: Given) -> Path:
+    """Where a run keeps an enhancer's companion that knows the target's images."""
+    return run / ENHANCED / given.stage.replace(ENHANCER, WITH_RAW)
 
 
 def _at_own_pixel_size(settings: EnhancedSettings, spec: ModelSpec) -> EnhancedSettings:

@@ -293,6 +293,11 @@ class EnhancedSettings(Settings):
     raw: bool = Field(
         True, description="average with the maps of the enhancer's companion, which sees raw, if it has one"
     )
+    statistics: Fraction = Field(
+        0.5,
+        description="how far the companion's batch normalisation goes from what it learned on to your "
+        "images; 0: not at all",
+    )
     device: str = Field(
         "auto",
         description="where forests and enhancer are applied: auto, cpu, cuda …",

@@ -56,7 +56,7 @@ def _consensus(config: AdaptConfig, target: Target, job: Job) -> Targets:
     """The mean of several forests' enhanced maps under flips, and how far they agree."""
     assert config.segmentor is not None
     confidence, device = config.segmentor.confidence, choose_device(config.enhanced.device)
-    enhancer = applied_enhancers(config, target.enhancers, target.voxel_size, device)
+    enhancer = applied_enhancers(config, target.enhancers, target.voxel_size, device, run=job.run)
     outputs, forest_maps = enhancer.outputs(config.classes), _consensus_maps(config, target, job)
 
     def targets(plane: Plane, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

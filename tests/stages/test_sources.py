@@ -10,7 +10,7 @@ import pytest
 import zarr
 from tiny import SIZE, Data
 
-from shallow2deep import adapt, enhancer_train
+from shallow2deep import adapt, enhancer_train, predict
 from shallow2deep.commands.export import export
 from shallow2deep.errors import DamagedFileError, InputError, SettingsError
 from shallow2deep.exports.packages import load_packaged_companion
@@ -19,7 +19,7 @@ from shallow2deep.inputs.models import fingerprint_of, load_companion, open_enha
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import read_map
 from shallow2deep.networks.model import load_model, load_spec, save_model
-from shallow2deep.settings import EnhancerTrainConfig, validated
+from shallow2deep.settings import EnhancerTrainConfig, RawData, validated
 from shallow2deep.stages.forests import views
 
 CHANGED_RAW = {"noise": [0.2], "blur": [0.7], "gamma": 0.2, "zoom": [0.6, 1.6], "exposure": 0.1}
@@ -138,6 +138,29 @@ def test_a_companion_is_used_kept_and_packed(data: Data, run: Path, tmp_path: Pa
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedFileError, match="checksum"):
         load_packaged_companion(package)
+
+
+def test_a_companion_comes_to_know_the_target(data: Data, run: Path, tmp_path: Path) -> None:
+    known, learned = tmp_path / "known", tmp_path / "learned"
+    adapt(data.target(run / "enhancer"), known)
+    adapt(data.target(run / "enhancer", enhanced={"device": "cpu", "statistics": 0.0}), learned)
+    assert not (learned / "enhanced" / "with_raw").exists()
+    own = load_model(known / "enhanced" / "with_raw")[0].state_dict()
+    before = load_model(run / "enhancer" / "with_raw")[0].state_dict()
+    differing = {name for name in own if not np.array_equal(own[name], before[name])}
+    assert differing == {name for name in own if "running" in name}
+
+    image = next((known / "enhanced").glob("*.h5")).stem
+    maps = [read_map(one / "enhanced" / f"{image}.h5")[0] for one in (known, learned)]
+    assert not np.allclose(maps[0], maps[1])
+    raw = data.folder / f"{image}.png"
+    predicted = predict(known, RawData(raw=(str(raw),)), tmp_path / "p", "enhanced")
+    np.testing.assert_array_equal(read_map(predicted[0])[0], maps[0])
+
+    shutil.rmtree(known / "enhanced")  # the stage begins anew, and gives the same
+    adapt(data.target(run / "enhancer", jobs=2), known)
+    for name, value in load_model(known / "enhanced" / "with_raw")[0].state_dict().items():
+        np.testing.assert_array_equal(value, own[name])
 
 
 def test_maps_alone_do_not_suffice_a_companion(run: Path) -> None:
