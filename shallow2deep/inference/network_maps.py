@@ -15,6 +15,7 @@ from shallow2deep.inference.block_loop import predict_blocks
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.predictor import ArraySink, ArraySource
 from shallow2deep.inference.windows import Overlap
+from shallow2deep.networks.applied import applied
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
 from shallow2deep.progress import Watch
@@ -49,7 +50,7 @@ class NetworkPredictor:
 
     @cached_property
     def _ready(self) -> nn.Module:
-        return self.network.to(self.device).eval()
+        return applied(self.network, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_ready"}

@@ -298,7 +298,11 @@ def _cancellable(enhancers: Enhancers, turn: Turn) -> Iterator[None]:
         network for one in enhancers.each for network in (one.network, one.companion) if network is not None
     ]
     modules = [module for network in networks for module in network.modules()]
-    hooks = [module.register_forward_pre_hook(turn.check) for module in modules]
+
+    def check(*_: object) -> None:  # a function, as copies of the networks keep it
+        turn.check()
+
+    hooks = [module.register_forward_pre_hook(check) for module in modules]
     try:
         yield
     finally:
