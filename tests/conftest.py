@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -25,6 +26,19 @@ _no_clock = {
 settings.register_profile("search", **_no_clock)
 settings.register_profile("repeatable", derandomize=True, **_no_clock)
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole files to each worker, and all of the stages to one: what their tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFixtures(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = Path(nodeid.split("::")[0]).parent
+            return str(folder) if folder.name == "stages" else super()._split_scope(nodeid)
+
+    return ByFixtures(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

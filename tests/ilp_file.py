@@ -166,7 +166,7 @@ def adapt_config(enhancer: Path, target: dict, **changes: object) -> AdaptConfig
         "target": target,
         "enhancer": str(enhancer),
         "target_forest": {"n_trees": 5},
-        "enhanced": {"device": "cpu"},
+        "enhanced": {"device": "cpu", "scales": [0.7, 1.0]},
     }
     return validated(AdaptConfig, values | changes, "test")
 

@@ -9,15 +9,11 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from command_line import s2d
 from tiny import Data
 
 from shallow2deep.cli import print_rows
 from shallow2deep.version import VERSION
-
-
-def s2d(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", "from shallow2deep.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_version_and_help() -> None:
@@ -49,6 +45,15 @@ def test_refusals_come_before_torch_is_loaded(
     assert sentence in found.stderr
     assert found.stdout == "not loaded\n"
     assert not (tmp_path / "run").exists()
+
+
+def test_commands_start_without_what_their_last_stages_need() -> None:
+    code = (
+        "import sys, shallow2deep.commands.status, shallow2deep.commands.predict\n"
+        "print(*{'sklearn', 'scipy.stats', 'matplotlib', 'tensorboard', 'jinja2'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "\n"
 
 
 def test_quiet_says_warnings_and_results_only(data: Data, source_run: Path, tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from tiny import Data, artifacts
 
-pytestmark = pytest.mark.slow
 KILLING = Path(__file__).with_name("killing.py")
 RANDOM = int(os.environ.get("S2D_KILLS", "20"))
 
 
-def killed(data: Data, run: Path, enhancer: Path | None, mode: str) -> list[str]:
+def killed(data: Data, run: Path, enhancer: Path | None, mode: str, count: int = RANDOM) -> list[str]:
     """Where the run was killed until it was through."""
-    command = [sys.executable, KILLING, data.folder, run, enhancer or "-", mode, RANDOM]
+    command = [sys.executable, KILLING, data.folder, run, enhancer or "-", mode, count]
     found = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-4000:]
     kills: list[str] = json.loads(found.stdout)
@@ -35,14 +34,18 @@ def require_equal(run: Path, whole: Path) -> None:
     assert left_overs(run) == []
 
 
+@pytest.mark.slow
 def test_enhancer_train_killed_at_every_write(data: Data, source_run: Path, tmp_path: Path) -> None:
     kills = killed(data, tmp_path / "run", None, "named")
     assert len(kills) == len(set(kills)) > 100
     require_equal(tmp_path / "run", source_run)
 
 
-def test_enhancer_train_killed_at_random_times(data: Data, source_run: Path, tmp_path: Path) -> None:
-    assert len(killed(data, tmp_path / "run", None, "random")) == RANDOM
+@pytest.mark.parametrize("count", [3, pytest.param(RANDOM, marks=pytest.mark.slow)])
+def test_enhancer_train_killed_at_random_times(
+    data: Data, source_run: Path, tmp_path: Path, count: int
+) -> None:
+    assert len(killed(data, tmp_path / "run", None, "random", count)) == count
     require_equal(tmp_path / "run", source_run)
 
 
@@ -56,12 +59,14 @@ def compared(data: Data, source_run: Path, tmp_path_factory: pytest.TempPathFact
     return run
 
 
+@pytest.mark.slow
 def test_adapt_killed_at_every_write(data: Data, source_run: Path, compared: Path, tmp_path: Path) -> None:
     kills = killed(data, tmp_path / "run", source_run, "named")
     assert len(kills) == len(set(kills)) > 100
     require_equal(tmp_path / "run", compared)
 
 
+@pytest.mark.slow
 def test_adapt_killed_at_random_times(data: Data, source_run: Path, compared: Path, tmp_path: Path) -> None:
     assert len(killed(data, tmp_path / "run", source_run, "random")) == RANDOM
     require_equal(tmp_path / "run", compared)

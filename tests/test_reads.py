@@ -81,10 +81,11 @@ def _config(data: Data, source_run: Path):  # type: ignore[no-untyped-def]
     return data.target(source_run, segmentor=segmentor, compare={"source_net": True})
 
 
-def test_an_adaptation_reads_each_raw_image_once(
+def test_an_adaptation_reads_each_raw_image_once_and_a_finished_one_none(
     settled: Data, source_run: Path, tmp_path: Path, reads: Reads
 ) -> None:
-    adapt(_config(settled, source_run), tmp_path / "run")
+    config = _config(settled, source_run)
+    adapt(config, tmp_path / "run")
     assert reads.in_all("_raw.png") == 1
     assert reads.in_all("_strokes.png") <= 2  # checked before work starts, read for work
     assert reads.networks == 1
@@ -93,13 +94,6 @@ def test_an_adaptation_reads_each_raw_image_once(
     assert {stage: count for stage, count in maps.items() if count > 1} == {}
     assert reads.in_all("target_forest/target0_raw.h5") <= 4
     assert map_files.read_outputs(tmp_path / "run" / "enhanced" / "target0_raw.h5") is not None
-
-
-def test_a_finished_adaptation_reads_no_pixel(
-    settled: Data, source_run: Path, tmp_path: Path, reads: Reads
-) -> None:
-    config = _config(settled, source_run)
-    adapt(config, tmp_path / "run")
     reads.pixels.clear()
     reads.networks = 0
     adapt(config, tmp_path / "run")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from balls import SHAPE, VOXEL, save_volumes, source_values, target_values
+from command_line import s2d
 from ilp_file import write_project
 from tiny import PACKAGE, artifacts
 
@@ -24,18 +25,17 @@ from shallow2deep.networks.model import load_spec
 from shallow2deep.settings import AdaptConfig, EnhancerTrainConfig, RawData, validated
 
 
-def s2d(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "shallow2deep", *map(str, arguments)]
-
-
-def killed_then_finished(command: list[str], made: Path) -> str:
+def killed_then_finished(made: Path, *command: object) -> str:
     """Runs a command that is killed as soon as a file is there, and runs it again."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-m", "shallow2deep", *map(str, command)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not made.exists():
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -9, "it ended before it was killed"
-    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    again = s2d(*command)
+    assert again.returncode == 0, again.stderr
+    return again.stderr
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_source_run_killed_anywhere_ends_with_the_same_bytes(
     assert (spec.ndim, spec.strides, spec.voxel_size) == (3, ((1, 2, 2), (2, 2, 2)), VOXEL)
     config, run = tmp_path / "config.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(json.loads(json.dumps(source_values(folder)))))
-    told = killed_then_finished(s2d("enhancer-train", config, "--run", run), run / "enhancer" / "checkpoints")
+    told = killed_then_finished(run / "enhancer" / "checkpoints", "enhancer-train", config, "--run", run)
     assert "volumes: voxels of 20 x 10 x 10 nm, not cubes: filters plane by plane" in told
     assert artifacts(run) == artifacts(source)
 
@@ -78,7 +78,7 @@ def test_target_run_killed_anywhere_ends_with_the_same_bytes(
     config, run = tmp_path / "config.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(json.loads(json.dumps(target_values(folder, source)))))
     made = run / "segmentor-consistency" / "checkpoints"
-    killed_then_finished(s2d("adapt", config, "--run", run), made)
+    killed_then_finished(made, "adapt", config, "--run", run)
     assert artifacts(run) == artifacts(target)
     choice = json.loads((run / "prediction" / "choice.json").read_text())
     assert set(choice["scores"]) == {"target_forest", "enhanced", "segmentor-consistency", "source_net"}
@@ -179,9 +179,8 @@ def test_project_with_a_volume_is_enhanced_in_3d(folder: Path, source: Path, tmp
     config = yaml.safe_dump({"enhanced": {"device": "cpu", "scales": [1.0]}, "target_forest": {"n_trees": 5}})
     (tmp_path / "config.yaml").write_text(config)
     flags = ("--ilp", path, "--enhancer", source, "--ndim", 3, "--run", run)
-    done = subprocess.run(
-        s2d("adapt", tmp_path / "config.yaml", *flags), check=True, capture_output=True, text=True
-    )
+    done = s2d("adapt", tmp_path / "config.yaml", *flags)
+    assert done.returncode == 0, done.stderr
     assert "an enhancer in 3D, poolings 1x2x2, 2x2x2" in done.stderr
     assert read_map(run / "enhanced" / "lane_0.h5")[0].shape == (2, *SHAPE)
     assert yaml.safe_load((run / "settings.yaml").read_text())["ndim"] == 3
@@ -197,5 +196,5 @@ def test_sizes_of_a_network_from_the_command_line(folder: Path, source: Path, tm
     assert rows["receptive field:"].endswith("nm")
     with pytest.raises(InputError, match=r"8 x 18 x 16 do not divide by 2 x 4 x 4.* give 8 x 20 x 16"):
         describe_network(config, (8, 18, 16))
-    done = subprocess.run(s2d("network", source, "--patch", "8,x"), capture_output=True, text=True)
+    done = s2d("network", source, "--patch", "8,x")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -83,7 +83,7 @@ class Data:
             },
             "enhancer": str(enhancer),
             "target_forest": {"n_trees": 5},
-            "enhanced": {"device": "cpu"},
+            "enhanced": {"device": "cpu", "scales": [0.7, 1.0]},
         }
         return plain | changes
 

@@ -7,7 +7,6 @@ from itertools import repeat
 
 import numpy as np
 from scipy import ndimage as ndi
-from sklearn.metrics import average_precision_score
 
 from shallow2deep.errors import InputError
 
@@ -37,6 +36,8 @@ def score(
     Raises:
         InputError: shapes differ, or no pixel is left to score.
     """
+    from sklearn.metrics import average_precision_score  # slow to import
+
     counted = _counted(probability, truth, valid, tolerance)
     if not counted.any():
         raise _nothing_left()

@@ -7,9 +7,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from matplotlib.figure import Figure
-
 from shallow2deep.io.atomic import write_text
 
 
@@ -47,6 +44,8 @@ class Report:
 
 def save_report(path: Path, report: Report) -> Path:
     """Writes the page, whole or not at all; every text is escaped."""
+    import jinja2  # slow to import
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("shallow2deep.evaluation", "."),
         autoescape=True,
@@ -62,6 +61,8 @@ def save_report(path: Path, report: Report) -> Path:
 
 def curves_picture(curves: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Loss by step of each network, smoothed over a twentieth of its steps, as a PNG."""
+    from matplotlib.figure import Figure  # slow to import
+
     fig = Figure(figsize=(9, 3.4), layout="constrained")
     axis = fig.subplots()
     for name, points in curves.items():

@@ -1,20 +1,25 @@
 """Pictures for people: one row per image, one column per step of the way."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO
-from itertools import cycle
+from itertools import chain, cycle, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgb
-from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
 from shallow2deep.io.atomic import atomic_path, write_bytes
 from shallow2deep.outputs import IGNORED
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 CLASS_COLOURS = ("#ffb000", "#00a0ff", "#dc267f", "#43d000", "#8050ff", "#ffffff")  # of strokes and maps
+_COLUMN = 2.6  # inches
+_MARGIN, _GAP = 0.12, 0.02  # of a column
 STROKES, OUTLINES, INSTANCES = "strokes", "outlines", "objects"
 
 
@@ -47,7 +52,7 @@ def save_samples(
         samples: inputs `(C, y, x)`, and targets `(K, y, x)`, of which `IGNORED` is hatched.
         inputs, outputs: titles of the channels.
     """
-    fig = Figure((2.2 * (len(inputs) + 1), 2.2 * len(samples) + 0.35), layout="constrained")
+    fig = _figure((2.2 * (len(inputs) + 1), 2.2 * len(samples) + 0.35), layout="constrained")
     axes = fig.subplots(len(samples), len(inputs) + 1, squeeze=False)
     for line, (image, targets) in zip(axes, samples, strict=True):
         for axis, channel in zip(line, [*image, image[0]], strict=True):
@@ -77,7 +82,7 @@ def marked(picture: np.ndarray, places: Sequence[tuple[int, int, int]]) -> bytes
         places: number, y and x of each.
     """
     height, width = picture.shape[:2]
-    fig = Figure((8, 8 * height / width))
+    fig = _figure((8, 8 * height / width))
     axis = fig.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
     axis.imshow(picture, interpolation="nearest", aspect="auto")
@@ -144,50 +149,63 @@ def show(
     return Picture(out.getvalue())
 
 
-def _panel(rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str]) -> Figure:
+def _figure(size: tuple[float, float], **options: Any) -> "Figure":
+    from matplotlib.figure import Figure  # slow to import
+
+    return Figure(size, **options)
+
+
+def _panel(rows: Sequence[Mapping[str, np.ndarray]], captions: Sequence[str]) -> "Figure":
+    """All pictures on one pair of axes, whose unit is the side of a column: a pair for each takes longer."""
     titles = list(dict.fromkeys(title for row in rows for title in row))
     if STROKES in titles:  # beside raw, also where the first row has none
         titles.insert(1, titles.pop(titles.index(STROKES)))
-    height, width = next(iter(rows[0].values())).shape
-    size = (2.6 * len(titles), 2.6 * len(rows) * height / width + 0.35)
-    fig = Figure(size, layout="constrained")  # no window system, and no notebook's, takes part
-    axes = fig.subplots(len(rows), len(titles), squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
-        for axis, title in zip(line, titles, strict=True):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            _show(axis, title, row)
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=10)
-    for axis, caption in zip(axes[:, 0], captions, strict=False):
-        axis.set_ylabel(caption, fontsize=8)
+    shapes = [next(iter(row.values())).shape[-2:] for row in rows]
+    sides = [height / width for height, width in shapes]
+    left, top = (_MARGIN if captions else 0), _MARGIN
+    size = (_COLUMN * (left + len(titles)), _COLUMN * (top + sum(sides)))
+    fig = _figure(size)  # no window system, and no notebook's, takes part
+    axis = fig.add_axes((0, 0, 1, 1), xlim=(-left, len(titles)), ylim=(-sum(sides), top), autoscale_on=False)
+    axis.set_axis_off()
+    for column, title in enumerate(titles):
+        axis.text(column + 0.5, top / 3, title, ha="center", fontsize=10)
+    y = 0.0
+    for row, side, caption in zip(rows, sides, chain(captions, repeat("")), strict=False):
+        axis.text(-left / 2, y - side / 2, caption, ha="center", va="center", rotation=90, fontsize=8)
+        for column, title in enumerate(titles):
+            extent = (column + _GAP, column + 1 - _GAP, y - side * (1 - _GAP), y - side * _GAP)
+            _show(axis, extent, title, row)
+        y -= side
     return fig
 
 
-def _show(axis: Axes, title: str, row: Mapping[str, np.ndarray]) -> None:
+def _show(
+    axis: "Axes", extent: tuple[float, float, float, float], title: str, row: Mapping[str, np.ndarray]
+) -> None:
+    from matplotlib.colors import ListedColormap, to_rgb  # slow to import
+
     if title not in row:
-        axis.set_axis_off()
         return
     image = row[title]
+    draw = partial(axis.imshow, extent=extent, aspect="auto", interpolation="nearest")
     if title in ("raw", STROKES, OUTLINES, INSTANCES):
         low, high = np.percentile(row["raw"], (0.5, 99.5))
-        axis.imshow(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        draw(row["raw"], cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
         if title == STROKES:
-            colours = ListedColormap(CLASS_COLOURS)
             painted = np.ma.masked_equal(image, 0)
-            axis.imshow(painted, cmap=colours, vmin=1, vmax=len(CLASS_COLOURS), interpolation="nearest")
+            draw(painted, cmap=ListedColormap(CLASS_COLOURS), vmin=1, vmax=len(CLASS_COLOURS))
         if title in (OUTLINES, INSTANCES):
             shapes = [_apart(image)] if title == INSTANCES else image
             for p, colour in zip(shapes, cycle(CLASS_COLOURS[1:]), strict=False):
                 if p.min() < 0.5 < p.max():
-                    axis.contour(p, [0.5], colors=[colour], linewidths=0.8)
+                    axis.contour(p, [0.5], colors=[colour], linewidths=0.8, origin="upper", extent=extent)
     elif image.ndim == 3:
         coloured = np.zeros((*image.shape[1:], 3))
         for p, colour in zip(image, cycle(CLASS_COLOURS[1:]), strict=False):
             coloured += p[..., None] * np.array(to_rgb(colour))
-        axis.imshow(coloured.clip(0, 1), interpolation="nearest")
+        draw(coloured.clip(0, 1))
     else:
-        axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        draw(image, cmap="gray", vmin=0, vmax=1)
 
 
 def _apart(labels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import repeat
 from math import prod
 
@@ -75,9 +76,16 @@ class Enhancer:
         last_first = range(len(self.roles))[::-1]
         return sorted(last_first, key=lambda n: self.roles[n].role == FOREGROUND)
 
+    @cached_property
     def predictor(self) -> NetworkPredictor:
         """The network from one class's map to its outputs, block by block at scale 1."""
         return NetworkPredictor(self.network, self.roles, self.device)
+
+    @cached_property
+    def _beside_raw(self) -> NetworkPredictor:
+        """The companion from one class's map and raw to the same outputs."""
+        assert self.companion is not None
+        return NetworkPredictor(self.companion, self.roles, self.device)
 
     def enhance(self, probabilities: np.ndarray, raw: np.ndarray | None = None) -> np.ndarray:
         """Each class but the first through the enhancer, at several scales.
@@ -169,10 +177,9 @@ class Enhancer:
             float32 `(roles, *spatial)`, the foreground last.
         """
         scaled = self.scaled([p] if beside is None else [p, beside], scale)
-        predictor, what, size = self.predictor(), "enhancer", tuple(scaled[0].shape[1:])
+        predictor, what, size = self.predictor, "enhancer", tuple(scaled[0].shape[1:])
         if beside is not None:
-            assert self.companion is not None
-            predictor, what = NetworkPredictor(self.companion, self.roles, self.device), "companion"
+            predictor, what = self._beside_raw, "companion"
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
             predictor, _Channels(scaled), _Reordered(enhanced, self._order), self._block,

@@ -10,7 +10,6 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
-from matplotlib import colormaps
 
 from shallow2deep.evaluation.advice import advice
 from shallow2deep.evaluation.consistency import Consistency, changed_view
@@ -364,5 +363,7 @@ def _save_places(path: Path, places: list[_Place]) -> None:
 
 
 def _save_picture(path: Path, differing: np.ndarray) -> None:
+    from matplotlib import colormaps  # slow to import
+
     colours = (colormaps["magma"](differing * 2)[..., :3] * 255).astype(np.uint8)
     write_bytes(path, iio.imwrite("<bytes>", colours, extension=".png"))

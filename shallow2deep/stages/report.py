@@ -10,7 +10,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shallow2deep.evaluation.page import Report, Table, curves_picture, save_report
 from shallow2deep.evaluation.pictures import (
@@ -213,6 +212,8 @@ def _place_to_see(strokes: np.ndarray) -> list[int]:
 def _losses(folder: Path) -> list[tuple[int, float]]:
     if not folder.is_dir():
         return []
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
+
     events = EventAccumulator(str(folder), {"scalars": 0})
     events.Reload()
     if "training/loss" not in events.Tags()["scalars"]:

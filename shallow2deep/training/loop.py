@@ -24,7 +24,6 @@ from shallow2deep.progress import Bar, Watch
 from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.checkpoints import load_checkpoint, save_checkpoint
-from shallow2deep.training.curves import Curves
 from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.objectives import Forward, Objective, follow
 from shallow2deep.training.preview_pictures import draw_previews
@@ -89,6 +88,8 @@ def train(
         LostWorkerError: a process that prepares samples was killed.
         Whatever `watch.check` raises.
     """
+    from shallow2deep.training.curves import Curves  # slow to import
+
     watch = watch or Bar()
     device = choose_device(settings.device)
     bfloat16 = use_bfloat16(settings.precision, device)

@@ -75,14 +75,12 @@ def test_several_channels_are_seen_by_forests(data: Data, source_run: Path, tmp_
     assert all(same(path, tmp_path / "run" / "target_forest" / path.name) for path in maps)
 
 
-def test_sources_learn_on_one(data: Data, tmp_path: Path) -> None:
-    plain = validated(EnhancerTrainConfig, data.source_values(), "test")
-    enhancer_train(plain, tmp_path / "plain")
+def test_sources_learn_on_one(data: Data, source_run: Path, tmp_path: Path) -> None:
     values = data.source_values()
     values["sources"][0] |= {"raw": stained(data, tmp_path, "source"), "channels": "disc"}
     enhancer_train(validated(EnhancerTrainConfig, values, "test"), tmp_path / "run")
     weights = "enhancer/weights.safetensors"
-    assert (tmp_path / "plain" / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
+    assert (source_run / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
 
 
 @pytest.mark.parametrize(

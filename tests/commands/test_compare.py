@@ -11,12 +11,15 @@ from tiny import Data
 from shallow2deep import adapt
 from shallow2deep.commands.compare import compare
 from shallow2deep.errors import InputError
-from shallow2deep.settings import RawData
+from shallow2deep.settings import AdaptConfig, RawData, validated
 
 
 def test_compare_with_seeds(data: Data, source_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    adapt(data.with_segmentor(source_run), run)
+    values = data.segmentor_values(source_run)
+    for name in ("raw", "strokes", "labels"):
+        values["target"][name] = f"{data.folder}/target[01]_{name}.png"
+    adapt(validated(AdaptConfig, values, "test"), run)
     test = (
         RawData(raw=(f"{data.folder}/source0_raw.png",)),
         RawData(raw=(f"{data.folder}/source0_labels.png",)),

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from test_cli import s2d
+from command_line import s2d
 
 from shallow2deep.commands.config import schema
 from shallow2deep.commands.init import template

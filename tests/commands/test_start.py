@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from command_line import s2d
 from tiny import Data, artifacts
 
 from shallow2deep import enhancer_train
@@ -28,10 +29,6 @@ from shallow2deep.runs.worker import worker_at
 from shallow2deep.settings import EnhancerTrainConfig, read_yaml, validated
 
 S2D = [sys.executable, "-m", "shallow2deep"]
-
-
-def s2d(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([*S2D, *map(str, arguments)], capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture

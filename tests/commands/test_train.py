@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from balls import save_volumes
-from test_cli import s2d
+from command_line import s2d
 from tiny import PACKAGE, Data, artifacts
 
 import shallow2deep as s2d_api

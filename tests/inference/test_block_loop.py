@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
@@ -46,6 +46,7 @@ class Mean:
         return np.stack([mean, block])[(slice(None), *inner)]
 
 
+@settings(max_examples=30)
 @given(
     shape=st.lists(st.integers(9, 30), min_size=2, max_size=3),
     halo=st.lists(st.integers(0, 4), min_size=3, max_size=3),
@@ -172,7 +173,7 @@ def test_forest_enhancer_and_segmentor_are_predictors_that_can_be_sent_elsewhere
     roles = (Output(None), Output(None, BOUNDARY))
     enhancer = Enhancer(ModelSpec("enhancer", roles, 4, ((2, 2),), (1, 1)).build().eval(), roles)
     segmentor = NetworkPredictor(network, spec.outputs)
-    for predictor in (forest, enhancer.predictor(), segmentor):
+    for predictor in (forest, enhancer.predictor, segmentor):
         assert isinstance(predictor, Predictor)
         predictor(raw[:24, :24].astype(np.float32), (slice(0, 24), slice(0, 24)))  # with what it keeps
         other = pickle.loads(pickle.dumps(predictor))

@@ -61,8 +61,14 @@ def test_what_sees_a_whole_tile_says_so(changes: dict[str, str]) -> None:
     assert np.abs(predict_with_network(network, image, (32, 32)) - whole).max() > 1e-4
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize(
+    ("kind", "ndim"),
+    [
+        *((kind, 2) for kind in KINDS[1:]),
+        *((kind, 3) for kind in KINDS[1:] if kind != "unet++"),
+        pytest.param("unet++", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_receptive_field_is_what_a_pixel_depends_on(kind: str, ndim: int) -> None:
     """Of each pixel of a step the gradient, by an activation that none is without."""
     depth = 1 if ndim == 3 and kind != "unet++" else 2

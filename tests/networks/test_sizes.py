@@ -87,8 +87,15 @@ print(memory("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize(("ndim", "size"), [(2, (512, 512)), (3, (32, 80, 80))])
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("ndim", "size", "train"),
+    [
+        (2, (512, 512), True),
+        (3, (32, 80, 80), False),
+        pytest.param(2, (512, 512), False, marks=pytest.mark.slow),
+        pytest.param(3, (32, 80, 80), True, marks=pytest.mark.slow),
+    ],
+)
 def test_memory_is_about_what_is_told(ndim: int, size: tuple[int, ...], train: bool) -> None:
     """Of a process that does it."""
     if not Path("/proc/self/clear_refs").exists():

@@ -150,7 +150,12 @@ def test_adapt_on_a_server_gives_what_adapt_gives_here(
 ) -> None:  # fmt: skip
     raw, strokes = (f"{data.folder}/target*_{what}.png" for what in ("raw", "strokes"))
     command = ["--server", client.url, "adapt", "--raw", raw, "--strokes", strokes, "--enhancer", source_run]
-    sets = ("classes=[background, disc]", "target_forest.n_trees=5", "enhanced.device=cpu")
+    sets = (
+        "classes=[background, disc]",
+        "target_forest.n_trees=5",
+        "enhanced.device=cpu",
+        "enhanced.scales=[0.7, 1.0]",
+    )
     command += [word for one in sets for word in ("--set", one)]
     run = tmp_path / "here"
     assert s2d(monkeypatch, *command, "--run", run) == 0

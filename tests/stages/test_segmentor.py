@@ -51,9 +51,23 @@ def test_everything_is_finished_and_run_again_does_nothing(whole: Path, data: Da
     assert artifacts(whole) == before
 
 
-@pytest.mark.parametrize("variant", ["plain", "both"])
 @pytest.mark.parametrize(
-    ("stage", "stops"), [("enhanced", 2), ("pseudo_labels", 2), ("segmentor", 1), ("segmentor", 8)]
+    ("stage", "stops", "variant"),
+    [
+        ("pseudo_labels", 2, "both"),
+        ("segmentor", 1, "plain"),
+        ("segmentor", 8, "both"),
+        *(
+            pytest.param(stage, stops, variant, marks=pytest.mark.slow)
+            for stage, stops, variant in (
+                ("enhanced", 2, "plain"),
+                ("enhanced", 2, "both"),
+                ("pseudo_labels", 2, "plain"),
+                ("segmentor", 1, "both"),
+                ("segmentor", 8, "plain"),
+            )
+        ),
+    ],
 )
 def test_stopped_anywhere_it_ends_with_the_same_bytes(
     whole: Path,

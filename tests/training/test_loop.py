@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -128,11 +129,13 @@ def test_learns_and_leaves_curves(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_same_bytes_twice_and_for_any_number_of_workers(tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize(("precision", "numbers"), [("float32", (0, 0, 1, 2)), ("bfloat16", (0, 1))])
+def test_same_bytes_twice_and_for_any_number_of_workers(
+    tmp_path: Path, precision: str, numbers: tuple[int, ...]
+) -> None:
     runs = [
         trained(tmp_path / str(n), workers=workers, precision=precision)[0]
-        for n, workers in enumerate((0, 0, 1, 2))
+        for n, workers in enumerate(numbers)
     ]
     assert all(same(runs[0], other) for other in runs[1:])
 
@@ -146,14 +149,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict, dict]]:
+    """What each variant gives that nothing stops."""
+    return cache(lambda name: trained(tmp_path_factory.mktemp("plain"), **VARIANTS[name]))
+
+
 STOPS = [
-    (name, at) for name in VARIANTS for at in ((1, 10, 17, 29) if name in ("cosine", "plateau") else (13,))
+    *((name, at) for name in ("cosine", "plateau") for at in (1, 17)),
+    *((name, 13) for name in VARIANTS if name not in ("cosine", "plateau")),
+    *(pytest.param(name, at, marks=pytest.mark.slow) for name in ("cosine", "plateau") for at in (10, 29)),
 ]
 
 
 @pytest.mark.parametrize(("name", "stop_after"), STOPS)
-def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: int, name: str) -> None:
-    whole, result = trained(tmp_path / "whole", **VARIANTS[name])
+def test_stopped_and_gone_on_gives_the_same_bytes(
+    plain: Callable[[str], tuple[dict, dict]], tmp_path: Path, stop_after: int, name: str
+) -> None:
+    whole, result = plain(name)
     with pytest.raises(Stopped):
         trained(tmp_path / "parts", stop_after=stop_after, **VARIANTS[name])
     parts, again = trained(tmp_path / "parts", **VARIANTS[name])
@@ -161,8 +174,13 @@ def test_stopped_and_gone_on_gives_the_same_bytes(tmp_path: Path, stop_after: in
     assert result == again
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_changes_while_it_goes_on_are_repeated_by_their_record(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["plateau", "ema", "accumulated", *(pytest.param(n, marks=pytest.mark.slow) for n in ("cosine", "sgd"))],
+)
+def test_changes_while_it_goes_on_are_repeated_by_their_record(
+    plain: Callable[[str], tuple[dict, dict]], tmp_path: Path, name: str
+) -> None:
     """Made by hand at two steps, with stops before and between and after; or known from the beginning."""
     variant = VARIANTS[name]
     whole, result = trained(tmp_path / "whole", by_hand=BY_HAND, **variant)
@@ -175,13 +193,13 @@ def test_changes_while_it_goes_on_are_repeated_by_their_record(tmp_path: Path, n
     assert result == told
     assert result["step"] == 40
     assert [change["step"] for change in result["changes"]] == [7, 15]
-    assert not same(whole, trained(tmp_path / "plain", **variant)[0])
+    assert not same(whole, plain(name)[0])
 
 
 def test_a_checkpoint_of_other_changes_is_not_gone_on_from(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    plain: Callable[[str], tuple[dict, dict]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole, _ = trained(tmp_path / "whole")
+    whole, _ = plain("cosine")
     with pytest.raises(Stopped):
         trained(tmp_path / "parts", 12, BY_HAND[:1], checkpoint_every=7)
     assert same(whole, trained(tmp_path / "parts")[0])
