@@ -299,8 +299,8 @@ def _cancellable(enhancers: Enhancers, turn: Turn) -> Iterator[None]:
     ]
     modules = [module for network in networks for module in network.modules()]
 
-    def check(*_: object) -> None:  # a function, as copies of the networks keep it
-        turn.check()
+    def check(*layer: object) -> None:  # a function, as copies of the networks keep it
+        turn.check(*layer)
 
     hooks = [module.register_forward_pre_hook(check) for module in modules]
     try:
