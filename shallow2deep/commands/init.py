@@ -76,7 +76,7 @@ def _lines(model: type[BaseModel], indent: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         about = f"  # {field.description}" if field.description else ""
-        if name in _NEEDED:
+        if name in _NEEDED and field.is_required():
             yield _NEEDED[name]
         elif name == "enhancer" and field.is_required():
             yield f"enhancer: nuclei-2d{about}\n"

@@ -23,7 +23,7 @@ from shallow2deep.inputs.results import (
     mixed_predictor,
     network_predictor,
 )
-from shallow2deep.inputs.weights import PRETRAINED_NET
+from shallow2deep.inputs.start_weights import PRETRAINED_NET
 from shallow2deep.io.atomic import one_writer, read_json
 from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import ENDINGS as READABLE

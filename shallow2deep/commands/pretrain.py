@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+from shallow2deep.inputs.start_weights import PRETRAINED_NET
 from shallow2deep.inputs.unlabelled_images import UnlabelledImages, open_unlabelled
-from shallow2deep.inputs.weights import PRETRAINED_NET
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.own import trust_files

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
-from shallow2deep.inputs.weights import open_start
+from shallow2deep.inputs.start_weights import open_start
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import ModelSpec, load_model

@@ -39,6 +39,8 @@ def save_parallel(path: Path, trials: Sequence[Mapping[str, float | str]], score
             axis.text(place + 0.03, height, text, fontsize=7)
     axis.set_xticks(range(len(names)), [name.replace(".", ".\n") for name in names], fontsize=7)
     axis.set_yticks([])
+    axis.set_xlim(-0.1, len(names) - 0.5)
+    axis.set_ylim(-0.05, 1.05)
     return _saved(path, fig)
 
 

@@ -10,7 +10,7 @@ from shallow2deep.inputs.images import images_of, in_channels, open_raw_volumes
 from shallow2deep.inputs.labelled_images import fitting_patch
 from shallow2deep.inputs.shapes import common_shape
 from shallow2deep.inputs.source import split
-from shallow2deep.inputs.weights import PRETRAINED_NET
+from shallow2deep.inputs.start_weights import PRETRAINED_NET
 from shallow2deep.io.cache import ReadCache
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume

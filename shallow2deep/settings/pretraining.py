@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shallow2deep.settings.base import Channels, Names, NamesOrNone, Positive, Settings
+from shallow2deep.settings.base import ASIDE, Channels, Names, NamesOrNone, Positive, Settings
 from shallow2deep.settings.change import Changes
 from shallow2deep.settings.data import RawData
 from shallow2deep.settings.in_3d import InTwoOrThree
@@ -55,7 +55,7 @@ class PretrainingSettings(OptimisationSettings):
 
     validate_every: Positive = 250
     patience: Positive = Field(8, description="validations without a better score after which training ends")
-    previews: NamesOrNone = ()
+    previews: NamesOrNone = Field((), description="none here: see checks", json_schema_extra=ASIDE)
 
     @property
     def as_training(self) -> TrainingSettings:

@@ -16,7 +16,7 @@ from shallow2deep.inference.windows import Windows
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Labelled
-from shallow2deep.inputs.weights import Start, open_start, with_licences, with_start
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
 from shallow2deep.io.known import Known
 from shallow2deep.io.volumes import Volume
 from shallow2deep.networks.losses import loss_of

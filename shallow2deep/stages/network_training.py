@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Source
-from shallow2deep.inputs.weights import Start, open_start, with_licences, with_start
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
 from shallow2deep.io.known import Known
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, save_model

@@ -13,8 +13,8 @@ from shallow2deep.blocks import Window
 from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.network_maps import restore_with_network
 from shallow2deep.inputs.names import plain_name
+from shallow2deep.inputs.start_weights import PRETRAINED_NET, Start, open_start, with_licences, with_start
 from shallow2deep.inputs.unlabelled_images import Unlabelled, UnlabelledImages
-from shallow2deep.inputs.weights import PRETRAINED_NET, Start, open_start, with_licences, with_start
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import write_probabilities
 from shallow2deep.networks.devices import choose_device

@@ -10,8 +10,8 @@ from torch import nn
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.results import SKIPPED, save_map
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
 from shallow2deep.inputs.target import Target
-from shallow2deep.inputs.weights import Start, open_start, with_licences, with_start
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, save_model

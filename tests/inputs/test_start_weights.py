@@ -17,7 +17,7 @@ from shallow2deep.commands.status import status
 from shallow2deep.errors import InputError, MissingDataError, SettingsError
 from shallow2deep.exports.packages import load_package
 from shallow2deep.inputs.models import find_enhancer
-from shallow2deep.inputs.weights import open_start
+from shallow2deep.inputs.start_weights import open_start
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 from shallow2deep.outputs import Output
