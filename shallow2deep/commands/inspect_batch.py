@@ -19,7 +19,15 @@ from shallow2deep.outputs import Output
 from shallow2deep.runs.changes import with_made
 from shallow2deep.runs.engine import MANIFEST
 from shallow2deep.runs.folder import command_of, known_of
-from shallow2deep.settings import EnhancerTrainConfig, TrainConfig, TrainingSettings, read_yaml, validated
+from shallow2deep.settings import (
+    EnhancerTrainConfig,
+    TrainConfig,
+    TrainingSettings,
+    levels_of,
+    read_yaml,
+    resolved,
+    validated,
+)
 from shallow2deep.stages.enhancer import enhancer_spec
 from shallow2deep.stages.labelled_net import training_patches
 from shallow2deep.stages.network_training import (
@@ -87,11 +95,14 @@ def inspect_batch(
 
 def _of_labelled(place: Path, trust: bool) -> _Trained:
     """The network of train, by its run or by settings."""
-    path = place if place.is_file() else place / "settings.yaml"
-    config = validated(TrainConfig, read_yaml(path), str(path))
-    if trust or place.is_file():
+    if place.is_file():
+        config, trust = resolved(TrainConfig, levels_of("train", place)), True
+    else:
+        path = place / "settings.yaml"
+        config = with_made(validated(TrainConfig, read_yaml(path), str(path)), place)
+    if trust:
         trust_files(config.labelled_net.network)
-    config, images = open_labelled(config if place.is_file() else with_made(config, place))
+    config, images = open_labelled(config)
     spec, settings = images.spec(config), config.labelled_net
     require_trainable(f"{LABELLED_NET}.patch", settings.patch, spec)
     return _Trained(
