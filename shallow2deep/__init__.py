@@ -11,6 +11,7 @@ _HOMES = {
     "AdaptConfig": "settings",
     "EnhancerTrainConfig": "settings",
     "PredictData": "settings",
+    "PretrainConfig": "settings",
     "RawData": "settings",
     "SourceData": "settings",
     "TargetData": "settings",
@@ -50,6 +51,7 @@ _HOMES = {
     "evaluate": "commands.evaluate",
     "export": "commands.export",
     "predict": "commands.predict",
+    "pretrain": "commands.pretrain",
     "find_objects": "commands.find_objects",
     "FoundObjects": "commands.find_objects",
     "ObjectsSettings": "settings",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from shallow2deep.commands.find_objects import FoundObjects as FoundObjects
     from shallow2deep.commands.find_objects import find_objects as find_objects
     from shallow2deep.commands.predict import predict as predict
+    from shallow2deep.commands.pretrain import pretrain as pretrain
     from shallow2deep.commands.status import RunStatus as RunStatus
     from shallow2deep.commands.status import status as status
     from shallow2deep.commands.train import train as train
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
     from shallow2deep.settings import EnhancerTrainConfig as EnhancerTrainConfig
     from shallow2deep.settings import ObjectsSettings as ObjectsSettings
     from shallow2deep.settings import PredictData as PredictData
+    from shallow2deep.settings import PretrainConfig as PretrainConfig
     from shallow2deep.settings import RawData as RawData
     from shallow2deep.settings import SourceData as SourceData
     from shallow2deep.settings import TargetData as TargetData

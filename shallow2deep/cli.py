@@ -179,6 +179,41 @@ def train(
 
 
 @app.command()
+def pretrain(
+    run: Run,
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="settings in YAML, `s2d init --for pretrain` writes them; flags override"),
+    ] = None,
+    raw: Annotated[
+        list[str] | None, typer.Option(help="images: file.h5:key, file.tif, 'folder/*.png' …")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="masking (if not given) or denoise")] = None,
+    axes: Axes = None,
+    slices: Slices = None,
+    set_: Set = None,
+) -> None:
+    """Train a network to restore raw images, without labels; others start from it by `weights`."""
+    from shallow2deep.errors import InputError
+    from shallow2deep.settings import Level, PretrainConfig, absolute_names, levels_of, resolved
+
+    if (axes or slices) and not raw:
+        raise InputError("--axes and --slices are those of --raw; give it, or set them in the file")
+    how = {name: value for name, value in (("axes", axes), ("slices", slices)) if value}
+    flags = absolute_names({"images": [{"raw": raw, **how}]} if raw else {}, Path.cwd())
+    levels = levels_of("pretrain", config, set_ or ())
+    levels.append(Level("command line", flags | ({"hiding": {"task": task}} if task else {})))
+    settings = resolved(PretrainConfig, levels)
+    require_named(*settings.images, *settings.validation_images)
+    from shallow2deep.commands.pretrain import pretrain as run_pretrain
+
+    network = run_pretrain(settings, run)
+    typer.echo(f"network: {network}")
+    typer.echo(f"checks:  {network / 'checks'}")
+    typer.echo(f"curves:  tensorboard --logdir {run}")
+
+
+@app.command()
 @with_flags_of_adapt
 def adapt(
     ctx: typer.Context,
@@ -561,9 +596,42 @@ def network(
     print_rows(describe_network(name, [int(side) for side in sides] if sides else None, batch))
 
 
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="settings in YAML, of the command that is searched for")],
+    space: Annotated[Path, typer.Option(help="YAML: setting: [values], or setting: {low: …, high: …}")],
+    run: Annotated[Path, typer.Option(help="folder for all trials; goes on where it stopped")],
+    command: Annotated[str, typer.Option(help="enhancer-train, train or adapt")] = "enhancer-train",
+    strategy: Annotated[
+        str, typer.Option(help="random, grid or tpe, which learns from trials before")
+    ] = "tpe",
+    trials: Annotated[int, typer.Option(min=1, help="at most")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="of the search, not of the trials")] = 0,
+    set_: Set = None,
+) -> None:
+    """Try settings over and over, and write down the best ones."""
+    from shallow2deep.settings import levels_of, read_space, together
+
+    values, _ = together(levels_of(command, config, set_ or ()))
+    wanted = read_space(space)
+    from shallow2deep.commands.search import Search
+    from shallow2deep.commands.search import search as run_search
+
+    best = run_search(Search(command, values, wanted, strategy, trials, seed), run)  # type: ignore[arg-type]
+    typer.echo(f"table:         {run / 'trials.csv'}")
+    typer.echo(f"pictures:      {run / 'parallel.png'}, importance.png")
+    typer.echo(f"best settings: {best}")
+
+
 @app.command("inspect-batch")
 def inspect_batch(
-    run: Annotated[Path, typer.Argument(help="run of enhancer-train, whose pool is finished")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|CONFIG",
+            help="run of enhancer-train, whose pool is finished, or of train; or settings of train in YAML",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="PNG")],
     step: Annotated[int, typer.Option(min=0, help="of training")] = 0,
     net: Annotated[str, typer.Option("--network", help="enhancer, with_raw or source_net")] = "enhancer",
@@ -662,6 +730,7 @@ app.add_typer(start_app, name="start")
 start_app.command("enhancer-train", cls=_Detached)(enhancer_train)
 start_app.command("adapt", cls=_Detached)(adapt)
 start_app.command("train", cls=_Detached)(train)
+start_app.command("pretrain", cls=_Detached)(pretrain)
 
 
 def print_started(started: "Started") -> None:
@@ -776,7 +845,9 @@ def clean(
 
 config_app = typer.Typer(no_args_is_help=True, help="Say what is set, and what can be.")
 app.add_typer(config_app, name="config")
-Configured = Annotated[str, typer.Argument(metavar="COMMAND", help="adapt, enhancer-train or train")]
+Configured = Annotated[
+    str, typer.Argument(metavar="COMMAND", help="adapt, enhancer-train, train or pretrain")
+]
 
 
 @config_app.command("show")
@@ -920,10 +991,11 @@ def strokes_new(
 @app.command()
 def init(
     path: Annotated[
-        Path | None, typer.Argument(help="file to write; enhancer.yaml, adapt.yaml or train.yaml")
+        Path | None,
+        typer.Argument(help="file to write; enhancer.yaml, adapt.yaml, train.yaml or pretrain.yaml"),
     ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train, adapt or train")
+        str, typer.Option("--for", metavar="COMMAND", help="enhancer-train, adapt, train or pretrain")
     ] = "enhancer-train",
 ) -> None:
     """Write a commented file of settings for your own data."""

@@ -1,6 +1,7 @@
 """`s2d adapt`: target_forest, enhanced (pseudo_labels, segmentor), prediction (objects), report."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def _source_net(config: AdaptConfig, target: Target, run: Path, known: Known) ->
     return [model, applied_source_net_stage(config, target, model, load_spec(beside))]
 
 
-def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
+def adapt(config: AdaptConfig, run: str | Path, trust: bool = False, beside: Sequence[Path] = ()) -> Path:
     """Trains a forest on strokes, lets an enhancer correct its maps, and trains a segmentor on those.
 
     What is trained beyond the forest depends on the settings. All results are judged by strokes that were
@@ -120,6 +121,7 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
         config: the settings.
         run: folder for everything that is made.
         trust: whether Python code of the enhancer may be run, if it needs that.
+        beside: other runs: what is finished there and is the same is taken over.
 
     Returns:
         The folder of the recommended maps, one file per raw image.
@@ -140,5 +142,5 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False) -> Path:
     log.info("painted: %s", target.painted(config.classes))
     if config.ndim == 3:
         log.info("volumes: %s", target.way(config))
-    execute(run, "adapt", config, partial(target_stages, target=target, run=run, known=known), known)
+    execute(run, "adapt", config, partial(target_stages, target=target, run=run, known=known), known, beside)
     return run / PREDICTION

@@ -1,6 +1,7 @@
 """`s2d enhancer-train`: forests -> probabilities -> enhancer (and source_net)."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,24 +28,25 @@ def source_stages(config: EnhancerTrainConfig, known: Known) -> list[Stage]:
     Raises:
         InputError: data or settings that cannot be used.
     """
-    return _stages(config, open_sources(config, known))
+    return _stages(config, open_sources(config, known), known)
 
 
-def _stages(config: EnhancerTrainConfig, source: Source) -> list[Stage]:
+def _stages(config: EnhancerTrainConfig, source: Source, known: Known) -> list[Stage]:
     forests = forests_stage(config, source)
     probabilities = probabilities_stage(config, source, forests)
-    stages = [forests, probabilities, enhancer_stage(config, source, probabilities)]
+    stages = [forests, probabilities, enhancer_stage(config, source, probabilities, known)]
     if config.source_net is not None:
-        stages.append(source_net_stage(config, source, probabilities))
+        stages.append(source_net_stage(config, source, probabilities, known))
     return stages
 
 
-def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
+def enhancer_train(config: EnhancerTrainConfig, run: str | Path, beside: Sequence[Path] = ()) -> Path:
     """Trains an enhancer on labelled source data; goes on where an earlier call stopped.
 
     Args:
         config: the settings.
         run: folder for everything that is made; its subfolder `enhancer` is what `adapt` takes.
+        beside: other runs: what is finished there and is the same is taken over.
 
     Returns:
         The folder of the enhancer.
@@ -62,5 +64,5 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path) -> Path:
     source = open_sources(config, known)
     if config.ndim == 3:
         log.info("volumes: %s", way_in_words(source.shape, source.spec, enhancer_spec(config, source)))
-    execute(run, "enhancer-train", config, partial(_stages, source=source), known)
+    execute(run, "enhancer-train", config, partial(_stages, source=source, known=known), known, beside)
     return run / ENHANCER

@@ -114,6 +114,10 @@ def export(
         model = _of_source(run, overrides, trust)
     elif command == "train":
         model = _of_labelled(run, overrides, trust)
+    elif command == "pretrain":
+        raise InputError(
+            f"{run}: a network that restores images; train one with it as weights, and export that"
+        )
     else:
         model = _of_target(run, step, overrides, trust)
     if format == CZANN:

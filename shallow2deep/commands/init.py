@@ -27,6 +27,13 @@ sources:  # any number of data sets with dense labels; images and labels are mat
   label_values: instances   # every value > 0 is the foreground; or classes: 0, 1, 2 …
   licence: not stated       # goes with everything that is trained on the data
 """,
+    "images": """\
+images:  # any number of sets of raw images, without labels
+- raw: images/*.png
+  # axes: zyx               # of the raw files; inferred if not given
+  # slices: "0:16"          # z planes of a volume to use
+  licence: not stated       # goes with everything that is trained on the data
+""",
     "target": """\
 target:  # images and strokes are matched by name; they can also be flags, as in --raw
   raw: images/*.png
@@ -42,7 +49,7 @@ def write_template(path: Path | None = None, command: str = "enhancer-train") ->
     """Writes a file of settings, with all defaults as comments.
 
     Args:
-        path: adapt.yaml, enhancer.yaml or train.yaml, here, if not given.
+        path: adapt.yaml, enhancer.yaml, train.yaml or pretrain.yaml, here, if not given.
 
     Raises:
         InputError: the command takes no settings, or the file exists.
@@ -69,7 +76,7 @@ def _lines(model: type[BaseModel], indent: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         about = f"  # {field.description}" if field.description else ""
-        if name in _NEEDED:
+        if name in _NEEDED and field.is_required():
             yield _NEEDED[name]
         elif name == "enhancer" and field.is_required():
             yield f"enhancer: nuclei-2d{about}\n"

@@ -23,6 +23,7 @@ from shallow2deep.inputs.results import (
     mixed_predictor,
     network_predictor,
 )
+from shallow2deep.inputs.start_weights import PRETRAINED_NET
 from shallow2deep.io.atomic import one_writer, read_json
 from shallow2deep.io.disk_map import Map
 from shallow2deep.io.formats import ENDINGS as READABLE
@@ -142,6 +143,10 @@ def predictor_of(
     if (model / "model.json").is_file():
         load_spec(model).layers.allow(trust)
         network, spec = load_model(model)
+        if spec.kind == PRETRAINED_NET:
+            raise InputError(
+                f"{model} only restores images; train a network with it as weights, and give that"
+            )
         if spec.kind == "enhancer":
             raise InputError(f"{model} is an enhancer, which needs a forest's map; give a run of adapt")
         return network_predictor(network, spec, device, watch, overlap), _learned_channels(spec)

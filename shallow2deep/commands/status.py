@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shallow2deep.commands.adapt import opened, target_stages
 from shallow2deep.commands.enhancer_train import source_stages
+from shallow2deep.commands.pretrain import pretrain_stages
 from shallow2deep.commands.train import train_stages
 from shallow2deep.errors import InputError, MissingDataError
 from shallow2deep.inputs.ilastik import with_project
@@ -17,7 +18,15 @@ from shallow2deep.runs.engine import Stage, State, chain_fault, stale_stage, sta
 from shallow2deep.runs.events import Event
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.runs.standing import Standing, standing
-from shallow2deep.settings import AdaptConfig, Change, EnhancerTrainConfig, TrainConfig, read_yaml, validated
+from shallow2deep.settings import (
+    AdaptConfig,
+    Change,
+    EnhancerTrainConfig,
+    PretrainConfig,
+    TrainConfig,
+    read_yaml,
+    validated,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,11 @@ def stages_of(run: Path, known: Known, trust: bool = False) -> list[Stage]:
         if trust:
             trust_files(labelled.labelled_net.network)
         return train_stages(labelled, known)
+    if command == "pretrain":
+        unlabelled = with_made(validated(PretrainConfig, read_yaml(path), str(path)), run)
+        if trust:
+            trust_files(unlabelled.pretrained_net.network)
+        return pretrain_stages(unlabelled, known)
     source = with_made(validated(EnhancerTrainConfig, read_yaml(path), str(path)), run)
     if trust:
         trust_files(*source.networks)

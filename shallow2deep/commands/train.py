@@ -1,11 +1,13 @@
 """`s2d train`: one network for raw, trained on dense labels."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
+from shallow2deep.inputs.start_weights import open_start
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import ModelSpec, load_model
@@ -24,19 +26,20 @@ def train_stages(config: TrainConfig, known: Known) -> list[Stage]:
     Raises:
         InputError: data or settings that cannot be used.
     """
-    return _stages(*open_labelled(config, known))
+    return _stages(*open_labelled(config, known), known)
 
 
-def _stages(config: TrainConfig, images: LabelledImages) -> list[Stage]:
-    return [labelled_net_stage(config, images)]
+def _stages(config: TrainConfig, images: LabelledImages, known: Known) -> list[Stage]:
+    return [labelled_net_stage(config, images, known)]
 
 
-def train(config: TrainConfig, run: str | Path) -> Path:
+def train(config: TrainConfig, run: str | Path, beside: Sequence[Path] = ()) -> Path:
     """Trains a network on labelled raw images; goes on where an earlier call stopped.
 
     Args:
         config: the settings.
         run: folder for everything that is made.
+        beside: other runs: what is finished there and is the same is taken over.
 
     Returns:
         The folder of the network, which `predict` takes.
@@ -51,7 +54,7 @@ def train(config: TrainConfig, run: str | Path) -> Path:
     known = known_of(run)
     require_devices([config.labelled_net.device])
     config, images = open_labelled(config, known)
-    execute(run, "train", config, partial(_stages, images=images), known)
+    execute(run, "train", config, partial(_stages, images=images, known=known), known, beside)
     return run / LABELLED_NET
 
 
@@ -72,4 +75,6 @@ def network_now(run: Path, config: TrainConfig, images: LabelledImages) -> tuple
     network = built(spec, config.seed, LABELLED_NET)
     if state := load_checkpoint(folder / "checkpoints"):
         network.load_state_dict(state["network"])
+    elif start := open_start(config.labelled_net, spec, LABELLED_NET):
+        start.give(network)
     return network.eval(), spec

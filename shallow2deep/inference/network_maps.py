@@ -31,12 +31,14 @@ class NetworkPredictor:
         network: gives logits, and has `step` and `halo` as `UNet` has.
         outputs: what each channel tells.
         moments: by which a block is standardised first; None if it comes as the network expects it.
+        values: what the network gives is no logits but values, which are taken as they are.
     """
 
     network: nn.Module
     outputs: tuple[Output, ...]
     device: torch.device | str = "cpu"
     moments: Moments | None = None
+    values: bool = False
 
     border: Literal["mirror"] = "mirror"
 
@@ -62,7 +64,8 @@ class NetworkPredictor:
             channels = self.moments.standardised(channels)
         x = torch.from_numpy(np.ascontiguousarray(channels, np.float32))[None]
         with torch.inference_mode():
-            p = torch.sigmoid(self._ready(x.to(self.device)))[0].float().cpu().numpy()
+            found = self._ready(x.to(self.device))
+            p = (found if self.values else torch.sigmoid(found))[0].float().cpu().numpy()
         return p[(slice(None), *inner)]
 
 
@@ -85,6 +88,14 @@ def predict_with_network(
     """
     ndim = image.ndim - 1
     return _whole(NetworkPredictor(network, (), device), image, block or (BLOCK[ndim],) * ndim)
+
+
+def restore_with_network(
+    network: nn.Module, image: np.ndarray, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """As `predict_with_network`, of a network that gives values in place of logits."""
+    block = (BLOCK[image.ndim - 1],) * (image.ndim - 1)
+    return _whole(NetworkPredictor(network, (), device, values=True), image, block)
 
 
 def predict_raw(

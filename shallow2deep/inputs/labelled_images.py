@@ -1,7 +1,9 @@
 """The labelled images that one network is trained on, opened, checked and split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,7 +14,9 @@ from shallow2deep.inputs.source import Labelled, open_source, split
 from shallow2deep.io.known import Known
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
-from shallow2deep.settings import TrainConfig
+from shallow2deep.settings import OptimisationSettings, TrainConfig
+
+S = TypeVar("S", bound=OptimisationSettings)
 
 LABELLED_NET = "labelled_net"  # the stage that trains the network
 
@@ -80,24 +84,32 @@ def open_labelled(config: TrainConfig, known: Known | None = None) -> tuple[Trai
     ]
     own = opened[: len(config.sources)]
     shape = common_shape((image.raw.voxel_size for images in own for image in images), config.ndim)
-    config = _with_patch(config, [image for images in own for image in images], shape)
+    sizes = [image.raw.spatial_shape for images in own for image in images]
+    settings = fitting_patch(config.labelled_net, config.ndim, sizes, shape)
+    config = config.model_copy(update={"labelled_net": settings})
     training = [image for images in own for image in images]
     validation = [image for images in opened[len(own) :] for image in images]
     if not validation:
         parts = [split(images, config.validation, config.labelled_net.patch, known) for images in own]
         training, validation = ([image for part in parts for image in part[n]] for n in (0, 1))
-    sizes = {image.raw.voxel_size for image in training}
-    return config, LabelledImages(training, validation, sizes.pop() if len(sizes) == 1 else None, shape)
+    voxels = {image.raw.voxel_size for image in training}
+    return config, LabelledImages(training, validation, voxels.pop() if len(voxels) == 1 else None, shape)
 
 
-def _with_patch(config: TrainConfig, images: list[Labelled], shape: tuple[float, ...] | None) -> TrainConfig:
-    """The same settings; a patch that was not set is as large as usual, or as the smallest image allows."""
-    settings = config.labelled_net
+def fitting_patch(
+    settings: S, ndim: int, sizes: Sequence[tuple[int, ...]], shape: tuple[float, ...] | None
+) -> S:
+    """The same settings; a patch that was not set is as large as usual, or as the smallest image allows.
+
+    Args:
+        sizes: of the images, pixels.
+        shape: of voxels; None for cubes.
+    """
     if "patch" in settings.model_fields_set:
-        return config
-    step = ModelSpec.of("segmentor", (), settings.network, config.ndim, shape).step
-    usual = settings.patch if config.ndim == 2 else typical_patch(shape, step, NETWORK_VOXELS)
-    *depth, height, width = np.min([image.raw.spatial_shape for image in images], 0)
+        return settings
+    step = ModelSpec.of("segmentor", (), settings.network, ndim, shape).step
+    usual = settings.patch if ndim == 2 else typical_patch(shape, step, NETWORK_VOXELS)
+    *depth, height, width = np.min(sizes, 0)
     least = (*depth, min(height, width), min(height, width))  # square in the plane, to be turned in it
     fitting = tuple(max(int(min(n, most)) // s * s, s) for n, most, s in zip(usual, least, step, strict=True))
-    return config.model_copy(update={"labelled_net": settings.model_copy(update={"patch": fitting})})
+    return settings.model_copy(update={"patch": fitting})

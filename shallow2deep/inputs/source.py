@@ -4,6 +4,7 @@ import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -313,9 +314,19 @@ def _checked_values(pair: Labelled, n_classes: int) -> set[int]:
     return {min(value, 1) for value in values} if pair.instances else set(values)
 
 
+class _Splittable(Protocol):
+    @property
+    def raw(self) -> Volume: ...
+
+    def crop(self, window: Window, known: Known) -> Any: ...
+
+
+Split = TypeVar("Split", bound=_Splittable)
+
+
 def split(
-    images: list[Labelled], share: float, patch: tuple[int, ...], known: Known
-) -> tuple[list[Labelled], list[Labelled]]:
+    images: list[Split], share: float, patch: tuple[int, ...], known: Known
+) -> tuple[list[Split], list[Split]]:
     """The last `share` of the images for validation; of a single image, the end of its longest axis.
 
     If that has no room for two patches, both parts are smaller than one and are mirrored.

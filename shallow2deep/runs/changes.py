@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from shallow2deep.errors import DamagedFileError, SettingsError
 from shallow2deep.io.atomic import read_json, write_json
 from shallow2deep.runs.control import one_at_a_time
-from shallow2deep.settings import AdaptConfig, Change, EnhancerTrainConfig, TrainConfig
+from shallow2deep.settings import AdaptConfig, Change, EnhancerTrainConfig, PretrainConfig, TrainConfig
 
 FILE = "changes.json"
-C = TypeVar("C", EnhancerTrainConfig, AdaptConfig, TrainConfig)
+C = TypeVar("C", EnhancerTrainConfig, AdaptConfig, TrainConfig, PretrainConfig)
 
 
 class Changed(Exception):

@@ -255,8 +255,18 @@ def stale_stage(run: Path, stages: Sequence[Stage], names: Sequence[str], known:
     return None
 
 
-def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Events, known: Known) -> None:
+def run_stages(
+    run: Path,
+    stages: Sequence[Stage],
+    control: Control,
+    events: Events,
+    known: Known,
+    beside: Sequence[Path] = (),
+) -> None:
     """Brings every stage to its end, in order.
+
+    Args:
+        beside: other runs: what is finished there and is the same is taken over.
 
     Raises:
         Interrupted: a stop was asked for; the same call goes on from there.
@@ -266,6 +276,10 @@ def run_stages(run: Path, stages: Sequence[Stage], control: Control, events: Eve
         control.check()
         shutil.rmtree(_aside(run / stage.name), ignore_errors=True)
         state = state_of(run, stage, known)
+        if state.word == "to do" and (other := _same(stage, beside, known)):
+            _take_over(other, run / stage.name)
+            log.info("%s: as in %s", stage.name, other.parent)
+            state = State("finished")
         if state.word == "finished":
             if (run / stage.name / BEGUN).exists():  # killed before all was tidy
                 _tidy(run / stage.name)
@@ -306,6 +320,31 @@ def _run_stage(job: Job, stage: Stage, fresh: bool, known: Known) -> None:
     write_json(folder / MANIFEST, identity | {"outputs": outputs})
     _tidy(folder)
     log.info("%s: done", stage.name)
+
+
+def _same(stage: Stage, beside: Sequence[Path], known: Known) -> Path | None:
+    """The folder of a finished stage with the same key in another run."""
+    folders = (run / stage.name for run in beside)
+    return next((folder for folder in folders if _is_same(stage, folder, known)), None)
+
+
+def _is_same(stage: Stage, folder: Path, known: Known) -> bool:
+    manifest = manifest_of(folder) if (folder / MANIFEST).is_file() else {}
+    return manifest.get("key") == stage.key and not damaged_artifact(folder, manifest, known)
+
+
+def _take_over(other: Path, folder: Path) -> None:
+    """The same files, by hard links where the disk has them: finished ones are replaced, never changed."""
+    aside = _aside(folder)
+    shutil.copytree(other, aside, copy_function=_link_or_copy)
+    aside.replace(folder)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _aside(folder: Path) -> Path:

@@ -47,7 +47,12 @@ def require_free(run: Path, command: str) -> None:
 
 
 def execute(
-    run: Path, command: str, config: C, stages_of: Callable[[C], Sequence[Stage]], known: Known
+    run: Path,
+    command: str,
+    config: C,
+    stages_of: Callable[[C], Sequence[Stage]],
+    known: Known,
+    beside: Sequence[Path] = (),
 ) -> None:
     """Writes the settings into the run folder and brings its stages to their end.
 
@@ -55,6 +60,7 @@ def execute(
         stages_of: the stages that settings ask for, with all data opened and checked; called again when
             settings were changed by hand.
         known: what was found out about the inputs when they were opened.
+        beside: other runs: what is finished there and is the same is taken over.
 
     Raises:
         InputError: the folder holds something else than a run of this command.
@@ -78,7 +84,7 @@ def execute(
                 while True:
                     write_text(run / "settings.yaml", dump_yaml(config))
                     try:
-                        run_stages(run, stages, control, events, known)
+                        run_stages(run, stages, control, events, known, beside)
                         break
                     except Changed:
                         config = with_made(config, run)

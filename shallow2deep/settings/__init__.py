@@ -25,6 +25,12 @@ from shallow2deep.settings.networks import (
     Variant,
 )
 from shallow2deep.settings.package import AuthorSettings, CitationSettings, PackageSettings
+from shallow2deep.settings.pretraining import (
+    HidingSettings,
+    PretrainConfig,
+    PretrainingSettings,
+    UnlabelledData,
+)
 from shallow2deep.settings.reading import (
     absolute_names,
     anchored,
@@ -38,6 +44,7 @@ from shallow2deep.settings.reading import (
 )
 from shallow2deep.settings.segmentation import SIZE, ObjectsSettings
 from shallow2deep.settings.source import EnhancerTrainConfig
+from shallow2deep.settings.space import Space, Span, read_space, with_values
 from shallow2deep.settings.target import AdaptConfig, CompareSettings
 
 __all__ = [
@@ -58,6 +65,7 @@ __all__ = [
     "FeatureSettings",
     "Flag",
     "ForestsSettings",
+    "HidingSettings",
     "ImageTable",
     "Level",
     "NetworkSettings",
@@ -65,16 +73,21 @@ __all__ = [
     "OptimisationSettings",
     "PackageSettings",
     "PredictData",
+    "PretrainConfig",
+    "PretrainingSettings",
     "ProbabilitiesSettings",
     "RawData",
     "SegmentorSettings",
     "Settings",
     "SourceData",
+    "Space",
+    "Span",
     "StrokeSettings",
     "TargetData",
     "TrainConfig",
     "TrainingSettings",
     "TreeSettings",
+    "UnlabelledData",
     "Variant",
     "absolute_names",
     "anchored",
@@ -85,6 +98,7 @@ __all__ = [
     "merged",
     "model_of",
     "parsed",
+    "read_space",
     "read_yaml",
     "resolved",
     "sections_in",
@@ -93,4 +107,5 @@ __all__ = [
     "with_flags",
     "with_names",
     "with_overrides",
+    "with_values",
 ]

@@ -17,6 +17,7 @@ IN_3D: dict[str, Any] = {
     "enhancer": _NETWORK,
     "source_net": _NETWORK,
     "labelled_net": _NETWORK,
+    "pretrained_net": _NETWORK,
     "segmentor": _NETWORK,
     "enhanced": {"block": (96, 96, 96), "scales": (0.7, 1.0, 1.4)},
 }

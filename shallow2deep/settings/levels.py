@@ -14,6 +14,7 @@ from shallow2deep.errors import SettingsError
 from shallow2deep.settings.base import C, Settings, validated
 from shallow2deep.settings.flags import with_flags
 from shallow2deep.settings.labelled import TrainConfig
+from shallow2deep.settings.pretraining import PretrainConfig
 from shallow2deep.settings.reading import merged, read_yaml, with_overrides
 from shallow2deep.settings.source import EnhancerTrainConfig
 from shallow2deep.settings.target import AdaptConfig
@@ -24,6 +25,7 @@ CONFIGS: Mapping[str, type[Settings]] = {
     "adapt": AdaptConfig,
     "enhancer-train": EnhancerTrainConfig,
     "train": TrainConfig,
+    "pretrain": PretrainConfig,
 }
 """The settings of each command that takes a file of them."""
 
@@ -36,6 +38,7 @@ class _UsersFile(Settings):
     adapt: dict[str, Any] = Field({})
     enhancer_train: dict[str, Any] = Field({}, alias="enhancer-train")
     train: dict[str, Any] = Field({})
+    pretrain: dict[str, Any] = Field({})
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def levels_of(
     """What is set for a command, the weakest first.
 
     Args:
-        command: "adapt", "enhancer-train" or "train".
+        command: one of `CONFIGS`.
         config: the file of a run.
         overrides: each `section.key=value`.
         flags: of `adapt`.

@@ -124,6 +124,18 @@ class OptimisationSettings(Settings):
     """How a network is made and its weights are found."""
 
     network: NetworkSettings = NetworkSettings()
+    weights: str | None = Field(
+        None,
+        description="run, package or folder of a trained network to start from: its layers of the same name "
+        "and shape are taken, and what was not is said",
+        json_schema_extra=ASIDE,  # their content decides
+    )
+    frozen: Annotated[tuple[str, ...], AfterValidator(different)] = Field(
+        (),
+        description="parts of the network that are not trained, as s2d network names them, such as stem, "
+        "down, down.0",
+        json_schema_extra=IF_SET,
+    )
     augment: AugmentSettings = AugmentSettings()
     patch: tuple[Positive, ...] = (256, 256)
     batch: Positive = 8
@@ -342,9 +354,6 @@ class SegmentorSettings(OptimisationSettings):
         1,
         description="the segmentor's maps become the next pseudo-labels, while held-out strokes improve",
         json_schema_extra=ASIDE,
-    )
-    weights: str | None = Field(
-        None, description="folder of a segmentor or source net to start from", json_schema_extra=ASIDE
     )
 
     @model_validator(mode="after")

@@ -93,6 +93,6 @@ def of_source_net(values: Mapping[str, Any]) -> dict[str, Any]:
     enhancer = values.get("enhancer") or {}
     if values.get("source_net") is not None or not isinstance(enhancer, Mapping):
         return {}
-    own = ("boundary", "raw", "previews")
+    own = ("boundary", "raw", "previews", "weights", "frozen")
     shared = {name: value for name, value in enhancer.items() if name not in own}
     return {"source_net": shared}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from shallow2deep.inference.windows import Windows
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Labelled
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
+from shallow2deep.io.known import Known
+from shallow2deep.io.volumes import Volume
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import ModelSpec, save_model
 from shallow2deep.outputs import BOUNDARY, IGNORED, Output
@@ -37,15 +41,16 @@ from shallow2deep.stages.network_training import (
 )
 from shallow2deep.stages.probabilities import mirrored_to
 from shallow2deep.training.keeping import Keeper
-from shallow2deep.training.loop import Sample, train
+from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.segments import samples_used
+from shallow2deep.training.validation import Sample
 
 _TRIES = 20
 _VALIDATED = 64  # windows at most
 
 
-def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
+def labelled_net_stage(config: TrainConfig, images: LabelledImages, known: Known | None = None) -> Stage:
     """Trains the network on random patches of the images; the weights with the best score stay."""
     spec, settings = images.spec(config), config.labelled_net
     require_trainable(f"{LABELLED_NET}.patch", settings.patch, spec)
@@ -60,13 +65,14 @@ def labelled_net_stage(config: TrainConfig, images: LabelledImages) -> Stage:
         **({"priorities": _priorities(config)} if len(set(_priorities(config))) > 1 else {}),
         **settings.deciding(),
     }
-    licences = dict.fromkeys(data.licence for data in config.sources)
+    start = open_start(settings, spec, LABELLED_NET, known)
+    licences = with_licences((data.licence for data in config.sources), start)
     return Stage(
         LABELLED_NET,
         deciding,
-        images.fingerprints,
-        partial(train_on_images, spec, config, images, open_previews(settings, spec)),
-        {"name": config.name, "data_licences": list(licences)},
+        with_start(images.fingerprints, start),
+        partial(train_on_images, spec, config, images, open_previews(settings, spec), start),
+        {"name": config.name, "data_licences": licences},
         changes=recorded_changes(config, LABELLED_NET),
         changeable=CHANGEABLE,
     )
@@ -77,31 +83,38 @@ def _priorities(config: TrainConfig) -> list[float]:
     return [source.priority for source in config.sources]
 
 
+def training_patches(spec: ModelSpec, config: TrainConfig, images: LabelledImages) -> "LabelledSamples":
+    """What the network of `spec` is trained on."""
+    settings = config.labelled_net
+    return LabelledSamples(
+        images.training,
+        images.moments,
+        spec.outputs,
+        settings.patch,
+        samples_used(settings, changes_of(config, LABELLED_NET)),
+        config.seed,
+        settings.with_foreground,
+        _priorities(config),
+    )
+
+
 def train_on_images(
     spec: ModelSpec,
     config: TrainConfig,
     images: LabelledImages,
     previews: Mapping[str, np.ndarray],
+    start: Start | None,
     job: Job,
 ) -> None:
     """Trains the network of `spec`, and saves it."""
     settings, changes = config.labelled_net, changes_of(config, LABELLED_NET)
     network = built(spec, config.seed, LABELLED_NET)
-    patch, moments = settings.patch, images.moments
-    samples = LabelledSamples(
-        images.training,
-        moments,
-        spec.outputs,
-        patch,
-        samples_used(settings, changes),
-        config.seed,
-        settings.with_foreground,
-        _priorities(config),
-    )
+    begun = {"start": start.give(network)} if start else {}
+    samples = training_patches(spec, config, images)
     result = train(
         network,
         samples,
-        LabelledWindows(images.validation, moments, spec.outputs, patch),
+        LabelledWindows(images.validation, images.moments, spec.outputs, settings.patch),
         settings,
         job.folder,
         spec.outputs,
@@ -119,6 +132,7 @@ def train_on_images(
         "raw": images.intensities.to_dict(),
         "channels": config.sources[0].channels,
         "settings": {"seed": config.seed, LABELLED_NET: settings.deciding()},
+        **begun,
         "training": result,
         "versions": versions(),
     }
@@ -191,18 +205,31 @@ class LabelledSamples(_Cut):
         return self.sample(image, window)
 
 
+class _WithRaw(Protocol):
+    @property
+    def raw(self) -> Volume: ...
+
+
+WithRaw = TypeVar("WithRaw", bound=_WithRaw)
+
+
+def windows_over(images: Sequence[WithRaw], most: Sequence[int]) -> list[tuple[WithRaw, Window]]:
+    """Windows side by side over all images, of a size at most; of very many, some that are spread evenly."""
+    found = []
+    for image in images:
+        shape = image.raw.spatial_shape
+        size = tuple(min(n, m) for n, m in zip(shape, most, strict=True))
+        found += [(image, window) for window in Windows(shape, size, size)]
+    return found[:: -(-len(found) // _VALIDATED)]
+
+
 @dataclass(frozen=True)
 class LabelledWindows(_Cut):
     """Windows side by side over all images, unchanged; of very many, some that are spread evenly."""
 
     @cached_property
     def _places(self) -> list[tuple[Labelled, Window]]:
-        found = []
-        for image in self.images:
-            shape = image.raw.spatial_shape
-            size = tuple(min(n, m) for n, m in zip(shape, self.size, strict=True))
-            found += [(image, window) for window in Windows(shape, size, size)]
-        return found[:: -(-len(found) // _VALIDATED)]
+        return windows_over(self.images, self.size)
 
     def __len__(self) -> int:
         return len(self._places)

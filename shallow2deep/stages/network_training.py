@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from shallow2deep.errors import SettingsError
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.source import Source
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
+from shallow2deep.io.known import Known
 from shallow2deep.networks.losses import loss_of
 from shallow2deep.networks.model import WITH_RAW, ModelSpec, save_model
 from shallow2deep.outputs import Output
@@ -28,20 +30,23 @@ from shallow2deep.settings import (
     Change,
     EnhancerTrainConfig,
     OptimisationSettings,
+    PretrainConfig,
     TrainConfig,
     TrainingSettings,
 )
 from shallow2deep.stages.forests import views
 from shallow2deep.training.augment import Kind, augment
 from shallow2deep.training.keeping import Keeper
-from shallow2deep.training.loop import Samples, train
+from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.samples import TrainingSamples, ValidationSamples
 from shallow2deep.training.segments import samples_used
+from shallow2deep.training.validation import Samples
 from shallow2deep.version import VERSION
 
 log = logging.getLogger(__name__)
 
+_Trains = EnhancerTrainConfig | AdaptConfig | TrainConfig | PretrainConfig
 _COUNTED = 200  # samples in which foreground is counted
 _MOST = 100.0  # times that a pixel can weigh more than another
 
@@ -157,6 +162,7 @@ def pool_network_stage(
     source: Source,
     probabilities: Stage,
     companion: bool = False,
+    known: Known | None = None,
 ) -> Stage:
     """Trains a network on the pool of the stage *probabilities*.
 
@@ -176,16 +182,17 @@ def pool_network_stage(
     }
     given_weights(settings, len(spec.outputs))  # whether they fit
     previews = open_previews(settings, spec)
+    start = open_start(settings, spec, spec.kind, known)
     licences = [data.licence for data in config.sources if data.name not in config.leave_out]
-    metadata = {"name": config.name, "data_licences": list(dict.fromkeys(licences))}
+    metadata = {"name": config.name, "data_licences": with_licences(licences, start)}
     networks = {".": (spec, inputs)}
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
-    work = partial(train_networks, networks, settings, config, source.spec.to_dict(), previews)
+    work = partial(train_networks, networks, settings, config, source.spec.to_dict(), previews, start)
     return Stage(
         spec.kind,
         deciding,
-        after(probabilities),
+        with_start(after(probabilities), start),
         work,
         metadata,
         changes=recorded_changes(config, spec.kind),
@@ -225,16 +232,12 @@ def _rarities(samples: Samples) -> list[float]:
     return [b / max(f, 1) for b, f in zip(background, foreground, strict=True)]
 
 
-def changes_of(
-    config: EnhancerTrainConfig | AdaptConfig | TrainConfig, stage: str, network: str = "."
-) -> list[Change]:
+def changes_of(config: _Trains, stage: str, network: str = ".") -> list[Change]:
     """The changes by hand in one network's training."""
     return [change for change in config.changes if (change.stage, change.network) == (stage, network)]
 
 
-def recorded_changes(
-    config: EnhancerTrainConfig | AdaptConfig | TrainConfig, stage: str
-) -> list[dict[str, Any]]:
+def recorded_changes(config: _Trains, stage: str) -> list[dict[str, Any]]:
     """All changes by hand in a stage, for its record."""
     return [c.model_dump(exclude_none=True, exclude={"stage"}) for c in config.changes if c.stage == stage]
 
@@ -245,17 +248,20 @@ def train_networks(
     config: EnhancerTrainConfig,
     features: dict[str, Any],
     previews: Mapping[str, np.ndarray],
+    start: Start | None,
     job: Job,
 ) -> None:
     """Trains and saves networks, by description and inputs, each in its own part of the stage's folder.
 
     Args:
         previews: for the first one.
+        start: whose layers they take over.
     """
     for place, (spec, inputs) in networks.items():
         folder = job.folder / place
         folder.mkdir(exist_ok=True)
-        train_on_pool(spec, inputs, settings, config, features, place, job, previews if place == "." else {})
+        drawn = previews if place == "." else {}
+        train_on_pool(spec, inputs, settings, config, features, place, job, drawn, start)
         if place != ".":
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # they are no artifact
 
@@ -294,10 +300,12 @@ def train_on_pool(
     place: str,
     job: Job,
     previews: Mapping[str, np.ndarray],
+    start: Start | None = None,
 ) -> None:
     """Trains and saves the network of `spec`, in a part of the stage's folder."""
     folder, changes = job.folder / place, changes_of(config, job.folder.name, place)
     network = built(spec, config.seed, spec.kind)
+    begun = {"start": start.give(network, place == WITH_RAW)} if start else {}
     pool = job.run / "probabilities" / "pool.zarr"
     validation = _used_patches(config, "validation")
     samples = pool_samples(spec, inputs, settings, config, pool, samples_used(settings, changes))
@@ -330,6 +338,7 @@ def train_on_pool(
             "probabilities": config.probabilities.deciding(),
             spec.kind: settings.deciding(),
         },
+        **begun,
         "training": result,
         "versions": versions(),
     }

@@ -2,16 +2,15 @@
 
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from shallow2deep.errors import InputError
 from shallow2deep.inference.network_maps import predict_raw
 from shallow2deep.inputs.previews import open_previews
 from shallow2deep.inputs.results import SKIPPED, save_map
+from shallow2deep.inputs.start_weights import Start, open_start, with_licences, with_start
 from shallow2deep.inputs.target import Target
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import choose_device
@@ -25,6 +24,7 @@ from shallow2deep.settings import (
     AdaptConfig,
     Change,
     OptimisationSettings,
+    SegmentorSettings,
     TrainingSettings,
     Variant,
 )
@@ -57,7 +57,7 @@ def network_stage(
     Args:
         variant: of the segmentor; a baseline has none, and starts from scratch.
     """
-    settings = config.target_network
+    settings = _settings(config, variant)
     spec = ModelSpec.of(
         "segmentor",
         of_foreground(config.classes[1:]),
@@ -77,15 +77,13 @@ def network_stage(
         **own_source(spec),
         **settings.deciding(),
     }
-    inputs = after(pool)
-    start = Path(settings.weights) if variant and settings.weights else None
-    if start is not None:
-        _check_start(start, spec)
-        inputs["weights"] = known.sha256(start / "weights.safetensors")
+    start = open_start(settings, spec, name, known)
     work = partial(train_segmentor, spec, config, target, pool.name, variant, start)
-    metadata, changes = _taught_by(target) if variant else {}, recorded_changes(config, name)
+    metadata, changes = _taught_by(target, start) if variant else {}, recorded_changes(config, name)
     changeable = ("learning_rate", "steps", "batch")
-    return Stage(name, deciding, inputs, work, metadata, changes=changes, changeable=changeable)
+    return Stage(
+        name, deciding, with_start(after(pool), start), work, metadata, changes=changes, changeable=changeable
+    )
 
 
 def train_segmentor(
@@ -94,17 +92,16 @@ def train_segmentor(
     target: Target,
     pool: str,
     variant: Variant | None,
-    start: Path | None,
+    start: Start | None,
     job: Job,
 ) -> None:
     """Trains the network of `spec`, saves it, and predicts the target's images."""
     if (job.run / pool / SKIPPED).exists():
         shutil.copyfile(job.run / pool / SKIPPED, job.folder / SKIPPED)
         return
-    settings, name, moments = config.target_network, job.folder.name, target.moments
+    settings, name, moments = _settings(config, variant), job.folder.name, target.moments
     network = built(spec, config.seed, name)
-    if start is not None:
-        network.load_state_dict(load_model(start)[0].state_dict())
+    begun = {"start": start.give(network)} if start else {}
     place, channels = job.run / pool / "pool.zarr", spec.in_channels
     shared = settings.model_dump(include=set(OptimisationSettings.model_fields))
     training = TrainingSettings(**shared, validate_every=settings.steps)
@@ -139,6 +136,7 @@ def train_segmentor(
         "raw": target.intensities.to_dict(),
         "channels": config.target.channels,
         "variant": variant,
+        **begun,
         "training": result,
         "versions": versions(),
     }
@@ -146,15 +144,22 @@ def train_segmentor(
     predict_all(job, *load_model(job.folder), config, target, choose_device(settings.device))
 
 
+def _settings(config: AdaptConfig, variant: Variant | None) -> SegmentorSettings:
+    """Baselines start from scratch, and are trained as a whole."""
+    settings = config.target_network
+    return settings if variant else settings.model_copy(update={"weights": None, "frozen": ()})
+
+
 def _validating_last(change: Change) -> Change:
     """Other steps, with the one validation at their end."""
     return change.model_copy(update={"validate_every": change.steps}) if change.steps else change
 
 
-def _taught_by(target: Target) -> dict[str, Any]:
-    """What a segmentor has from its enhancer: the terms of the data that taught it hold for both."""
+def _taught_by(target: Target, start: Start | None) -> dict[str, Any]:
+    """What a segmentor has from its enhancer and its start: the terms of the data that taught them hold."""
     said = target.metadata
-    return {"enhancer": said["name"] or "not named", "data_licences": said["data_licences"]}
+    licences = with_licences(said["data_licences"], start)
+    return {"enhancer": said["name"] or "not named", "data_licences": licences}
 
 
 def predict_all(
@@ -164,24 +169,3 @@ def predict_all(
     for image in safely(target.images, f"{job.folder.name} maps", job):
         p = image.join(predict_raw(network, spec, part.read(), device, job) for part in image.parts)
         save_map(job.folder, image, p, spec.outputs, config.classes[0])
-
-
-def _check_start(folder: Path, spec: ModelSpec) -> None:
-    """Whether a network of `spec` can start from the one in a folder.
-
-    Raises:
-        InputError: it is of another kind or of other sizes.
-    """
-    _, other = load_model(folder)
-    if other.kind == "enhancer":
-        raise InputError(f"{folder} is an enhancer, which takes maps; give a segmentor or source net")
-
-    def sizes(one: ModelSpec) -> tuple[object, ...]:
-        return one.features, one.strides, one.stem, len(one.outputs), one.in_channels, one.layers
-
-    if sizes(other) != sizes(spec):
-        raise InputError(
-            f"{folder} has features {other.features}, {len(other.strides)} poolings, stem {other.stem}, "
-            f"{len(other.outputs)} outputs and {other.in_channels} channels, as a {other.layers.in_words}, "
-            "other than segmentor.network and the raw; set the same there"
-        )

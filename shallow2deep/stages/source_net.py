@@ -6,6 +6,7 @@ from shallow2deep.errors import InputError, SettingsError
 from shallow2deep.inputs.results import SOURCE_MODEL, SOURCE_NET
 from shallow2deep.inputs.source import Source
 from shallow2deep.inputs.target import Target
+from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model
 from shallow2deep.outputs import Output
@@ -16,7 +17,9 @@ from shallow2deep.stages.network_training import pool_network_spec, pool_network
 from shallow2deep.stages.segmentor import predict_all
 
 
-def source_net_stage(config: EnhancerTrainConfig, source: Source, probabilities: Stage) -> Stage:
+def source_net_stage(
+    config: EnhancerTrainConfig, source: Source, probabilities: Stage, known: Known | None = None
+) -> Stage:
     """The same network as the enhancer, trained on the same patches of raw."""
     if config.source_net is None:
         raise SettingsError("source_net is not set; give its settings, or {} for the defaults")
@@ -24,7 +27,7 @@ def source_net_stage(config: EnhancerTrainConfig, source: Source, probabilities:
         raise SettingsError("source_net is for one foreground class; leave it out for more classes")
     roles = (Output(config.classes[1]),)
     spec = pool_network_spec(SOURCE_NET, roles, config.source_net, config, source)
-    return pool_network_stage(spec, ("raw",), config.source_net, config, source, probabilities)
+    return pool_network_stage(spec, ("raw",), config.source_net, config, source, probabilities, known=known)
 
 
 def applied_source_net_stage(config: AdaptConfig, target: Target, model: Stage, spec: ModelSpec) -> Stage:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from shallow2deep.errors import LostWorkerError, NotFiniteError
 from shallow2deep.io.atomic import write_bytes
 from shallow2deep.networks.devices import choose_device, use_bfloat16
-from shallow2deep.outputs import IGNORED, Output
+from shallow2deep.networks.starting import frozen_parts
+from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar, Watch
 from shallow2deep.seeding import integer_seed
 from shallow2deep.settings import Change, TrainingSettings
@@ -28,21 +29,14 @@ from shallow2deep.training.keeping import Keeper
 from shallow2deep.training.objectives import Forward, Objective, follow
 from shallow2deep.training.preview_pictures import draw_previews
 from shallow2deep.training.schedules import factor_of, optimizer_of, rate_set_at, rise_of, scheduler_of
+from shallow2deep.training.score_table import ScoreTable
 from shallow2deep.training.segments import Segment, segment_at, segments
+from shallow2deep.training.validation import Judge, Sample, Samples, dice_of
 
 log = logging.getLogger(__name__)
 
-Sample = tuple[Tensor, Tensor]
 BatchChange = Callable[[Tensor, Tensor, int], Sample]
 """Of a batch, inputs and targets; depends on them and the step alone."""
-
-
-class Samples(Protocol):
-    """Sample `index`: input float32 `(C, *spatial)` and targets `(K, *spatial)`; depends on `index` alone."""
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-    def __len__(self) -> int: ...
 
 
 def train(
@@ -60,15 +54,17 @@ def train(
     seed: int = 0,
     keeper: Keeper | None = None,
     previews: Mapping[str, np.ndarray] | None = None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Trains `network` in place and leaves the weights with the best validation score in it.
 
     Args:
         training: at least `samples_used(settings, changes)` samples; without changes, sample i is used at
             step i // batch.
-        validation: scored every `validate_every` steps, on its targets' first channels.
+        validation: judged every `validate_every` steps.
         objective: what is minimised.
-        folder: gets `checkpoints/` and `tensorboard/`; a checkpoint found there is gone on from.
+        folder: gets `checkpoints/` and `tensorboard/`, the latter with a table and charts of validations; a
+            checkpoint found there is gone on from.
         watch: told after each step, and asked; a checkpoint is written before the work pauses or ends.
         change: what is done to each batch of training samples: on a CPU where samples are prepared, else on
             the network's device.
@@ -78,9 +74,10 @@ def train(
         seed: of what networks draw in training, such as dropout.
         keeper: of networks at some steps, and of the best.
         previews: images by name, as the network takes them, that are drawn as it maps them.
+        judge: of the validation; Dice at 0.5, averaged over outputs, if not given.
 
     Returns:
-        `step`, `best_step`, `best_score` (Dice at 0.5, averaged over outputs), the `history` of scores, the
+        `step`, `best_step`, `best_score`, the `history` of scores, the
         `changes` that there were, and how it `ended` if its time was over before its steps.
 
     Raises:
@@ -91,19 +88,26 @@ def train(
     from shallow2deep.training.curves import Curves  # slow to import
 
     watch = watch or Bar()
-    device = choose_device(settings.device)
+    judge, device = judge or dice_of(outputs), choose_device(settings.device)
     bfloat16 = use_bfloat16(settings.precision, device)
     layout = torch.channels_last_3d if len(settings.patch) == 3 else torch.channels_last
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
+    frozen = [part.requires_grad_(False) for part in frozen_parts(network, settings.frozen)]
     state = _TrainingState(network, settings, objective, changes)
     state.restore(folder / "checkpoints")
     if keeper:
         keeper.forget_after(state.step)
+    table = ScoreTable(folder / "tensorboard", state.step)
 
     def forward(model: nn.Module, inputs: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             logits: Tensor = model(inputs.to(device).contiguous(memory_format=layout))
         return logits.float()
+
+    def predict(inputs: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits: Tensor = state.validated(inputs.to(device))
+        return logits.float().cpu()
 
     waited, started = 0.0, time.monotonic()
     with (
@@ -119,11 +123,14 @@ def train(
             if change and device.type != "cpu":
                 inputs, targets = change(inputs, targets, state.step)
             network.train()
+            for part in frozen:
+                part.eval()  # nor do their statistics change
             with _seeded(seed, state.step, device):
                 value = state.backward(forward, inputs, targets)
             state.update()
             objective.after_step(network)
             watch.progress("training", state.step, settings.steps, loss=value, **state.best)
+            state.losses.append(value)
             curves.scalar("training/loss", value, state.step)
             curves.scalar("training/learning_rate", state.optimizer.param_groups[0]["lr"], state.step)
 
@@ -135,12 +142,14 @@ def train(
             if due or save:
                 state.require(_is_finite(network), "weights became NaN or infinite")
             if due:
-                scores, picture = _validate(state.validated, validation, settings, device, bfloat16)
-                for output, score in zip(outputs, scores, strict=True):
-                    curves.scalar(f"validation/dice_{output.title}", score, state.step)
-                curves.picture("validation/input_truth_prediction", picture, state.step)
-                _save_picture(folder / "tensorboard" / "validation.png", picture, watch)
-                state.note_score(sum(scores) / len(scores))
+                state.validated.eval()
+                judged = judge(predict, validation, settings.batch)
+                for name, score in judged.scores.items():
+                    curves.scalar(f"validation/{name}", score, state.step)
+                curves.picture("validation/input_truth_prediction", judged.picture, state.step)
+                _save_picture(folder / "tensorboard" / "validation.png", judged.picture, watch)
+                table.add(state.step, {"loss": state.mean_loss, **judged.scores})
+                state.note_score(judged.score)
                 if keeper:
                     keeper.after_score(state.validated, state.history)
             if previews and (last or state.step % settings.preview_every == 0):
@@ -154,6 +163,7 @@ def train(
             if stop:
                 steer(state.step)
                 watch.check()
+    table.draw()
     elapsed = max(time.monotonic() - started, 1e-9)
     log.info(
         "trained to step %d; %.1f %% of the time waiting for samples", state.step, 100 * waited / elapsed
@@ -212,6 +222,7 @@ class _TrainingState:
         self.step, self.best_step, self.best_score = 0, 0, -1.0
         self.seconds = 0.0  # that training took, in all
         self.history: list[list[float]] = []
+        self.losses: list[float] = []  # since the last validation
         self.best_weights: dict[str, Tensor] = {}
 
     def goes_on(self) -> bool:
@@ -292,7 +303,13 @@ class _TrainingState:
         if self.average is not None:
             follow(self.average, self.network, min(self.settings.ema, 1 - 1 / (self.step + 1)))
 
+    @property
+    def mean_loss(self) -> float:
+        """Of the steps since the last validation."""
+        return sum(self.losses) / max(len(self.losses), 1)
+
     def note_score(self, score: float) -> None:
+        self.losses = []
         self.history.append([self.step, round(score, 6)])
         if self.settings.schedule == "plateau":
             self.scheduler.step(score)  # type: ignore[arg-type]
@@ -317,7 +334,7 @@ class _TrainingState:
 
     def save(self, folder: Path) -> None:
         state = {part: getattr(self, part).state_dict() for part in self._parts}
-        own = ("step", "seconds", "best_step", "best_score", "history", "best_weights")
+        own = ("step", "seconds", "best_step", "best_score", "history", "losses", "best_weights")
         made = {"changes": self._changes_before(self.step)}
         save_checkpoint(folder, self.step, state | made | {name: getattr(self, name) for name in own})
 
@@ -388,33 +405,3 @@ def _batches(
     finally:
         if settings.workers:  # they ignore signals, so that waiting for them at exit would never end
             batches._shutdown_workers()  # type: ignore[attr-defined]
-
-
-def _middle_plane(image: Tensor) -> Tensor:
-    return image if image.ndim == 2 else image[len(image) // 2]
-
-
-def _validate(
-    network: nn.Module, samples: Samples, settings: TrainingSettings, device: torch.device, bfloat16: bool
-) -> tuple[list[float], Tensor]:
-    """Dice at 0.5 of each output over all samples, and the first one as a picture `(1, y, 3 x)`."""
-    network.eval()
-    overlap: Tensor | float = 0.0
-    total: Tensor | float = 0.0
-    picture: Tensor | None = None
-    for start in range(0, len(samples), settings.batch):
-        batch = [samples[i] for i in range(start, min(start + settings.batch, len(samples)))]
-        inputs, targets = (torch.stack(part) for part in zip(*batch, strict=True))
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            p = torch.sigmoid(network(inputs.to(device)).float()).cpu()
-        ignored = targets == IGNORED
-        p, targets = p.masked_fill(ignored, 0), targets.masked_fill(ignored, 0)
-        if picture is None:
-            first = torch.cat([_middle_plane(t[0, 0].float()) for t in (inputs, targets, p)], -1)
-            picture = (first - first.min()) / (first.max() - first.min()).clamp(min=1e-6)
-        axes = [0, *range(2, p.ndim)]
-        overlap = overlap + ((p > 0.5) & (targets > 0)).sum(axes)
-        total = total + (p > 0.5).sum(axes) + (targets > 0).sum(axes)
-    assert picture is not None, "validation without samples"
-    scores = 2 * torch.as_tensor(overlap) / torch.as_tensor(total).clamp(min=1)
-    return [float(s) for s in scores], picture[None]

@@ -16,7 +16,7 @@ from shallow2deep.io.stored import size_in_bytes
 from shallow2deep.outputs import BOUNDARY, FOREGROUND, IGNORED, Output
 from shallow2deep.seeding import generator
 from shallow2deep.training.augment import Kind
-from shallow2deep.training.loop import Sample
+from shallow2deep.training.validation import Sample
 
 _HELD_IN = {"map": "maps", "raw": "raw", FOREGROUND: "classes", BOUNDARY: "boundaries"}
 _SHARE = 8  # of the available memory, one part in so many

@@ -11,8 +11,8 @@ import zarr
 
 from shallow2deep.outputs import IGNORED
 from shallow2deep.seeding import generator
-from shallow2deep.training.loop import Sample
 from shallow2deep.training.samples import start_around
+from shallow2deep.training.validation import Sample
 
 
 @dataclass(frozen=True)

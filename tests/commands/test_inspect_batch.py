@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny import Data
 
-from shallow2deep import enhancer_train
+from shallow2deep import enhancer_train, train
 from shallow2deep.commands import inspect_batch as command
 from shallow2deep.commands.inspect_batch import inspect_batch
 from shallow2deep.errors import InputError
 from shallow2deep.outputs import Output
-from shallow2deep.stages import network_training
+from shallow2deep.settings import TrainConfig, validated
+from shallow2deep.stages import labelled_net, network_training
+from shallow2deep.stages.labelled_net import LabelledSamples
 from shallow2deep.stages.network_training import foreground_weights, priorities
 from shallow2deep.training.samples import TrainingSamples
 
@@ -57,6 +61,30 @@ def test_the_picture_is_of_the_very_samples_of_training(
     assert all(torch.equal(a, b) for a, b in zip(seen[0], drawn[0], strict=True))
 
 
+def test_settings_of_train_are_enough(
+    data: Data,
+    tmp_path: Path,
+    drawn: list[tuple[torch.Tensor, torch.Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything is trained: the very batch that training gets."""
+    net = data.source_values()["enhancer"]
+    values = {"sources": data.source_values()["sources"], "labelled_net": net}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(values))
+    assert iio.imread(inspect_batch(tmp_path / "train.yaml", tmp_path / "batch.png", step=2)).std() > 10
+    seen: list = []
+
+    def looking(network: object, samples: LabelledSamples, *rest: Any) -> None:
+        parts = zip(*(samples[i] for i in range(2 * net["batch"], 3 * net["batch"])), strict=True)
+        seen.append(rest[6](*(torch.stack(part) for part in parts), 2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(labelled_net, "train", looking)
+    with pytest.raises(KeyboardInterrupt):
+        train(validated(TrainConfig, values, "test"), tmp_path / "run")
+    assert all(torch.equal(a, b) for a, b in zip(seen[0], drawn[0], strict=True))
+
+
 def test_source_nets_see_raw(source_run: Path, tmp_path: Path, drawn: list) -> None:
     inspect_batch(source_run, tmp_path / "raw.png", network="source_net")
     assert drawn[0][0].min() < -0.5  # standardised
@@ -68,7 +96,7 @@ def test_source_nets_see_raw(source_run: Path, tmp_path: Path, drawn: list) -> N
         ({"out": "batch.jpg"}, "is a PNG"),
         ({"step": 10**6}, "give a smaller one"),
         ({"network": "with_raw"}, "trains no with_raw"),
-        ({"run": "nowhere"}, "no run of enhancer-train"),
+        ({"run": "nowhere"}, "no run of enhancer-train or train here"),
     ],
 )
 def test_what_cannot_be_drawn(source_run: Path, tmp_path: Path, changes: dict, problem: str) -> None:

@@ -113,8 +113,8 @@ def test_starting_weights(whole: Path, data: Data, source_run: Path, tmp_path: P
     adapt(data.with_segmentor(source_run, weights=str(whole / "supervised")), run)
     changed = open_volume(run / "segmentor-plain" / "target0_raw.h5").read()
     assert not np.array_equal(changed, open_volume(whole / "segmentor-plain" / "target0_raw.h5").read())
-    with pytest.raises(InputError, match="other than segmentor"):
-        adapt(data.with_segmentor(source_run, weights=str(source_run / "source_net")), tmp_path / "other")
+    with pytest.raises(InputError, match="no trained network here"):
+        adapt(data.with_segmentor(source_run, weights=str(data.folder)), tmp_path / "other")
 
 
 def test_bad_settings_are_refused_before_work(data: Data, source_run: Path, tmp_path: Path) -> None:

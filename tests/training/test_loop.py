@@ -23,9 +23,10 @@ from shallow2deep.outputs import Output
 from shallow2deep.progress import Bar
 from shallow2deep.settings import Change, TrainingSettings
 from shallow2deep.training.keeping import Keeper
-from shallow2deep.training.loop import Sample, train
+from shallow2deep.training.loop import train
 from shallow2deep.training.objectives import Supervised
 from shallow2deep.training.segments import samples_used
+from shallow2deep.training.validation import Sample
 
 
 class Stopped(Exception):

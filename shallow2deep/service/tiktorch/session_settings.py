@@ -9,7 +9,7 @@ from shallow2deep.service.places import Places
 from shallow2deep.service.tiktorch.leases import full_name
 from shallow2deep.service.tiktorch.unet_config import UNetConfig
 from shallow2deep.service.tiktorch.unet_mapping import settings_of
-from shallow2deep.settings import CONFIGS, merged, model_of, parsed, validated
+from shallow2deep.settings import merged, model_of, parsed, validated
 
 _ORIGIN = "yaml_content"
 _MAX_LETTERS = 2**20
@@ -44,10 +44,10 @@ def asked_for(text: str, places: Places) -> Asked:
         command, settings, device = "train", settings_of(config, places.root), config.device
     else:
         command, device = values.pop("command", None), str(values.pop("device", "auto"))
-        if command not in CONFIGS:
+        if command not in _ON_DEVICE:
             raise SettingsError(
                 f"{_ORIGIN} has neither model and loaders as pytorch-3dunet's, nor a command of ours; give "
-                f"command: {', '.join(CONFIGS)}"
+                f"command: {', '.join(_ON_DEVICE)}"
             )
         settings = values
     name = full_name(device)
