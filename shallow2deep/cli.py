@@ -286,6 +286,12 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="with --overlap: of windows near their borders; 0.1 if not given"),
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="of one image into a .zarr: processes that work on its blocks")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="the same by dask: local:4, tcp://HOST:PORT, or a scheduler's .json")
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
@@ -300,7 +306,9 @@ def predict(
     from shallow2deep.commands.predict import predict as run_predict
 
     weight = 0.1 if border_weight is None else border_weight
-    for path in run_predict(model, data, out, step, device, trust, rescale, overlap, weight):
+    for path in run_predict(
+        model, data, out, step, device, trust, rescale, overlap, weight, processes, cluster
+    ):
         typer.echo(path)
 
 
