@@ -342,6 +342,9 @@ def objects(
     raw: Annotated[list[str] | None, typer.Option(help="images to measure intensities of")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="also write the maps above the threshold")] = False,
     format_: Annotated[str, typer.Option("--format", help="of the labels: tif or zarr")] = "tif",
+    in_blocks: Annotated[
+        bool, typer.Option("--in-blocks", help="maps larger than memory: connected parts, not parted further")
+    ] = False,
     step: Annotated[
         str, typer.Option(help="of a run: recommended, forest, enhanced, segmentor, or a result's folder")
     ] = "recommended",
@@ -368,7 +371,7 @@ def objects(
     from shallow2deep.commands.find_objects import find_objects, settings_of
 
     settings = settings_of(data, values, str(config or "the command line"))
-    found = find_objects(data, out, settings, images, step, masks, format_, trust)
+    found = find_objects(data, out, settings, images, step, masks, format_, trust, in_blocks)
     if json_:
         told = {"threshold": found.threshold, "threshold_is": found.threshold_is, "table": str(found.table)}
         print_json(told | {"objects": dict(found.counts)})

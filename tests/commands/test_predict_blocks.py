@@ -42,7 +42,8 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def image(path: Path, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Path:
-    tifffile.imwrite(path, np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8))
+    values = np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+    tifffile.imwrite(path, values, photometric="minisblack")
     return path
 
 
@@ -69,6 +70,7 @@ def test_planes_are_predicted_each_by_itself(net: Path, tmp_path: Path) -> None:
     raw = image(tmp_path / "raw.tif", (3, 70, 90))
     (whole,) = predict(net, raw, tmp_path / "p.h5", device="cpu")
     (blocks,) = predict(net, raw, tmp_path / "p.zarr", device="cpu")
+    assert read_map(whole)[0].shape == (3, 3, 70, 90)
     np.testing.assert_allclose(read_map(blocks)[0], read_map(whole)[0], atol=1e-5)
 
 
