@@ -17,6 +17,7 @@ from shallow2deep.io import hdf5
 from shallow2deep.io.atomic import atomic_path, room_for
 from shallow2deep.io.disk_map import DiskMap, Map, complete_map
 from shallow2deep.io.formats import split_name
+from shallow2deep.io.remote import is_remote
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
 from shallow2deep.io.volumes import open_volume
@@ -242,6 +243,8 @@ def read_outputs(name: str | Path) -> tuple[Output, ...] | None:
         DamagedFileError: it cannot be read.
     """
     path, key = split_name(str(name))
+    if is_remote(path):
+        return None
     with reading(path):
         stored = _attribute(path, key)
         records = json.loads(stored) if isinstance(stored, str | bytes) else stored
