@@ -22,7 +22,6 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import torch
-from joblib import effective_n_jobs
 
 from shallow2deep.blocks import Block
 from shallow2deep.errors import InputError, LostWorkerError, MissingDataError, one_line
@@ -38,7 +37,7 @@ _QUEUED = 4  # tasks for each worker that wait or are done
 
 
 class Workplace(Protocol):
-    """Where works are done. All places give the same bytes."""
+    """Where works are done. All places give the same bytes, where torch has one thread in this process, too."""
 
     def crew(self, works: Sequence[Work]) -> Any:
         """A context with a `Crew` whose workers are given all works once, and not with each task."""
@@ -74,7 +73,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine, which share its cores. A script that uses them must be guarded as
+    """Processes of this machine, each with one thread. A script that uses them must be guarded as
     `multiprocessing` asks for: `if __name__ == "__main__":`."""
 
     count: int
@@ -90,9 +89,7 @@ class Processes:
             InputError: a work cannot be sent to other processes; LostWorkerError: one was killed.
         """
         _require_sendable(works)
-        threads = max(1, effective_n_jobs(-1) // self.count)
-        arguments = ("", tuple(works), threads)
-        pool = ProcessPoolExecutor(self.count, get_context("spawn"), _equip, arguments)
+        pool = ProcessPoolExecutor(self.count, get_context("spawn"), _equip, ("", tuple(works)))
         try:
             yield lambda tasks, alone: _as_done(pool, partial(_do, ""), tasks, self.count)
         except BrokenProcessPool:
@@ -209,9 +206,8 @@ _equipment: dict[str, tuple[Work, ...]] = {}
 _lock = threading.Lock()
 
 
-def _equip(crew: str, works: tuple[Work, ...], threads: int | None = None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
+def _equip(crew: str, works: tuple[Work, ...]) -> None:
+    torch.set_num_threads(1)  # with more, networks round otherwise, and workers share the cores already
     with _lock:
         _equipment[crew] = works
 

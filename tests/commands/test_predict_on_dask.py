@@ -50,13 +50,13 @@ def test_the_blocks_of_a_killed_worker_are_done_again(
 ) -> None:
     from distributed import Client
 
-    monkeypatch.setattr(network_maps, "BLOCK", {2: 64})
+    monkeypatch.setattr(network_maps, "BLOCK", {2: 32})
     torch.manual_seed(0)
-    spec = ModelSpec("source_net", (Output("disc"),), 16, ((2, 2), (2, 2)), (1, 1))
+    spec = ModelSpec("source_net", (Output("disc"),), 8, ((2, 2), (2, 2)), (1, 1))
     save_model(tmp_path / "net", as_trained(spec.build()), spec)
     raw, net = tmp_path / "raw.tif", tmp_path / "net"
-    tifffile.imwrite(raw, np.random.default_rng(0).integers(0, 255, (900, 900)).astype(np.uint8))
-    (direct,) = predict(net, raw, tmp_path / "direct.zarr", device="cpu")
+    tifffile.imwrite(raw, np.random.default_rng(0).integers(0, 255, (520, 520)).astype(np.uint8))
+    (direct,) = predict(net, raw, tmp_path / "direct" / "out.zarr", device="cpu")
     file, out, killed = tmp_path / "scheduler.json", tmp_path / "out.zarr", list[int]()
     with cluster(file, 2) as workers:
         while not file.exists():
