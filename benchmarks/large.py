@@ -38,7 +38,7 @@ def discs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.indices((TILE, TILE))
     inside = ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2) < 81
     raw = (80 + 60 * inside + rng.normal(0, 15, inside.shape)).clip(0, 255).astype(np.uint8)
-    strokes = np.where(y % 64 < 2, np.where(inside, 2, 1), 0).astype(np.uint8)
+    strokes = np.where(y % 64 // 2 == 8, np.where(inside, 2, 1), 0).astype(np.uint8)
     return raw, strokes
 
 

@@ -37,7 +37,7 @@ _QUEUED = 4  # tasks for each worker that wait or are done
 
 
 class Workplace(Protocol):
-    """Where works are done. All places give the same bytes, where torch has one thread in this process, too."""
+    """Where works are done. All places give the same bytes where torch has one thread here, too."""
 
     def crew(self, works: Sequence[Work]) -> Any:
         """A context with a `Crew` whose workers are given all works once, and not with each task."""
