@@ -212,6 +212,11 @@ def _equip(crew: str, works: tuple[Work, ...]) -> None:
         _equipment[crew] = works
 
 
+def _dismiss(crew: str) -> None:
+    with _lock:
+        _equipment.pop(crew, None)
+
+
 def _do(crew: str, task: Task) -> Any:
     return _equipment[crew][task[0]](task[2])
 
@@ -227,7 +232,7 @@ def _plugin(distributed: Any) -> Any:
             _equip(self.crew, self.works)
 
         def teardown(self, worker: Any) -> None:
-            _equipment.pop(self.crew, None)
+            _dismiss(self.crew)
 
     return Equipment
 

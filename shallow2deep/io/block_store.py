@@ -14,8 +14,8 @@ import numpy as np
 import zarr
 
 from shallow2deep.blocks import Window
-from shallow2deep.errors import InputError, NotFiniteError
-from shallow2deep.io.atomic import put_in_place, room_for, sweep, sync, write_json
+from shallow2deep.errors import DamagedFileError, InputError, NotFiniteError
+from shallow2deep.io.atomic import put_in_place, read_json, room_for, sweep, sync, write_json
 from shallow2deep.io.stored import reading
 
 _FAST: dict[str, Any] = {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 1}
@@ -128,16 +128,17 @@ class Unfinished:
     def __init__(self, target: Path, key: Mapping[str, Any]):
         self.target, self.folder = target, folder_of(target)
         self.map, self.scratch = self.folder / "map.zarr", self.folder / "scratch"
-        file, text = self.folder / _KEY, json.dumps(key, sort_keys=True)
-        known = file.read_text() if file.is_file() else None
-        same = known is not None and json.dumps(json.loads(known), sort_keys=True) == text
-        self.anew = self.folder.exists() and not same
+        file = self.folder / _KEY
+        known = read_json(file) if file.is_file() else None
+        self._journal = self.folder / _JOURNAL
+        over = self._journal.exists() and not self.map.exists()  # killed when the map had just got its name
+        same = known == json.loads(json.dumps(key)) and not over
+        self.anew = self.folder.exists() and not same and not over
         if not same:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.scratch.mkdir(parents=True)
             write_json(file, key)
         sweep(self.folder, alone=True)
-        self._journal = self.folder / _JOURNAL
 
     def done(self) -> dict[str, Any]:
         """The pieces that are done, and what they came to; half a line at the end does not count."""
@@ -145,7 +146,10 @@ class Unfinished:
             return {}
         whole = self._journal.read_bytes().rpartition(b"\n")[0]
         self._journal.write_bytes(whole + b"\n" if whole else b"")
-        return dict(json.loads(line) for line in whole.splitlines())
+        try:
+            return {str(piece): result for piece, result in map(json.loads, whole.splitlines())}
+        except (ValueError, TypeError):
+            raise DamagedFileError(f"{self._journal}: cannot be read; remove {self.folder}") from None
 
     def note(self, pieces: Sequence[tuple[str, Any]]) -> None:
         """Notes that pieces are done, and what they came to."""

@@ -135,6 +135,20 @@ def test_of_other_data_it_is_begun_anew(
     assert files_of(found) == files_of(expected)
 
 
+def test_killed_when_the_map_had_just_got_its_name(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = image(tmp_path / "raw.tif", (150, 140))
+    with monkeypatch.context() as patch:
+        patch.setattr("shallow2deep.io.block_store.shutil.rmtree", lambda *arguments, **options: None)
+        predict(net, raw, tmp_path / "p.zarr", device="cpu")
+    assert folder_of(tmp_path / "p.zarr").exists()
+    whole = files_of(tmp_path / "p.zarr")
+    predict(net, raw, tmp_path / "p.zarr", device="cpu")
+    assert files_of(tmp_path / "p.zarr") == whole
+    assert not folder_of(tmp_path / "p.zarr").exists()
+
+
 def test_workers_are_for_one_image_into_a_zarr(net: Path, tmp_path: Path) -> None:
     raw = image(tmp_path / "raw.tif", (20, 20))
     with pytest.raises(InputError, match=r"give --out NAME\.zarr"):
