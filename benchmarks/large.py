@@ -55,6 +55,7 @@ def measure(side: int, enhancer: str | None, threads: int) -> tuple[float, float
     """Seconds, and the most GB of memory, of an image from raw to the finished map."""
     raw, strokes = discs(np.random.default_rng(0))
     forest = s2d.train_forest(raw, strokes, s2d.FeatureSpec.ilastik((0.7, 1.6, 3.5), 2), n_trees=50, seed=0)
+    s2d.predict_probabilities(forest, raw[:64, :64])  # compiles the kernels
     plan, outputs = partial(forest_steps, forest, "cpu", "numba"), of_forest(forest.classes)
     if enhancer is not None:
         network, spec = s2d.load_enhancer(enhancer)

@@ -36,7 +36,7 @@ from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
-from shallow2deep.settings import AdaptConfig, PredictData, RawData, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, PredictData, RawData, absolute_names, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 RECOMMENDED = "recommended"
@@ -84,6 +84,9 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
+    if cluster is not None:  # workers may have started in other folders
+        names = absolute_names({"raw": data.raw}, Path.cwd())["raw"]
+        data, out = data.model_copy(update={"raw": tuple(names)}), Path(out).absolute()
     bar = Bar()
     windows = None if overlap is None else Overlap(overlap, border_weight)
     how, channels = predictor_of(Path(model), step, device, trust, bar, windows)
