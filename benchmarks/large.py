@@ -4,7 +4,7 @@
 
 A forest is trained on a made image of discs; the large image repeats it in one corner, and is zero, and so
 not stored, elsewhere. Each size runs in a process of its own, so that the memory is its own. `--side 20000`
-is the image that docs/large.md speaks of; it takes hours on two cores.
+takes hours on two cores.
 """
 
 import argparse
