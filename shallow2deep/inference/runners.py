@@ -224,7 +224,7 @@ def _do(crew: str, task: Task) -> Any:
 def _plugin(distributed: Any) -> Any:
     """What dask sends to each worker, also to those that come later."""
 
-    class Equipment(distributed.WorkerPlugin):  # type: ignore[misc]
+    class Equipment(distributed.WorkerPlugin):
         def __init__(self, crew: str, works: tuple[Work, ...]):
             self.crew, self.works = crew, works
 
