@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from shallow2deep.inference.derived import Completed, Halved
 from shallow2deep.inference.runners import Workplace
 from shallow2deep.inference.steps import Desk, Step, carry_out, copied
-from shallow2deep.inference.views import Completed, Halved
 from shallow2deep.inputs.facts import RawFacts, intensities_of
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.rescaled import rescaled

@@ -9,12 +9,12 @@ import numpy as np
 
 from shallow2deep.blocks import Block, blocks
 from shallow2deep.inference.block_loop import BlockWork
+from shallow2deep.inference.derived import Concatenated, Grey, Picked, Resized, Standardised, Weighed
 from shallow2deep.inference.enhance import OF_COMPANION, Enhancer
 from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.network_maps import NetworkPredictor
 from shallow2deep.inference.predictor import BlockSource
 from shallow2deep.inference.steps import Desk, Step, Sums, added, count_of, fingerprint
-from shallow2deep.inference.views import Concatenated, Grey, Picked, Resized, Standardised, Weighed
 
 
 def enhanced_steps(
@@ -50,7 +50,9 @@ def _of_class(
 ) -> tuple[list[Step], BlockSource]:
     """At all scales, by the network and its companion, and the mean of these."""
     steps, views, factors = list[Step](), list[BlockSource](), list[float]()
-    networks = [("enhancer", one.predictor(), 1.0, None)]
+    networks: list[tuple[str, NetworkPredictor, float, BlockSource | None]] = [
+        ("enhancer", one.predictor(), 1.0, None)
+    ]
     if beside is not None:
         networks.append(("companion", one.companion_predictor(), OF_COMPANION, beside))
     for name, predictor, factor, other in networks:

@@ -8,6 +8,7 @@ from torch import nn
 from shallow2deep.forests import Forest
 from shallow2deep.inference import enhance_blocks, forest_maps, network_maps
 from shallow2deep.inference.block_loop import BlockWork
+from shallow2deep.inference.derived import Completed, Concatenated, Picked
 from shallow2deep.inference.enhance_blocks import network_step
 from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import ForestPredictor
@@ -15,7 +16,6 @@ from shallow2deep.inference.moments import Moments
 from shallow2deep.inference.network_maps import NetworkPredictor
 from shallow2deep.inference.predictor import BlockSource
 from shallow2deep.inference.steps import Desk, Step, fingerprint
-from shallow2deep.inference.views import Completed, Concatenated, Picked
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import Output
 

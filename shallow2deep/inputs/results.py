@@ -180,9 +180,8 @@ def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
 
     none = {name: (np.empty((len(part.outputs), 0)), part.outputs) for name, part in parts.items()}
     learned = next((part.learned for part in distinct if part.learned is not None), None)
-    plan = None
-    if all(part.plan is not None and part.ndim == ndim for part in distinct):
-        plan = partial(mixed_steps, {name: (part.plan, part.outputs) for name, part in parts.items()})
+    plans = {name: (p.plan, p.outputs) for name, p in parts.items() if p.plan is not None and p.ndim == ndim}
+    plan = partial(mixed_steps, plans) if len(plans) == len(parts) else None
     return ImagePredictor(apply, picked(none)[1], ndim, learned, distinct[0].background, plan)
 
 

@@ -46,7 +46,7 @@ class _Parts:
         places = np.nonzero(labels)
         numbers, index = labels[places] - 1, np.arange(1, count + 1)
         size = np.bincount(numbers, minlength=count).astype(np.float64)
-        columns = [size]
+        columns: list[Any] = [size]
         axes = [place + s.start for place, s in zip(places, window, strict=True)]
         columns += [np.bincount(numbers, axis, count) for axis in axes]
         boxes = ndi.find_objects(labels)

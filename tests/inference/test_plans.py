@@ -14,6 +14,7 @@ from shallow2deep.errors import InputError
 from shallow2deep.features import FeatureSpec
 from shallow2deep.forests import Forest
 from shallow2deep.inference import forest_maps
+from shallow2deep.inference.derived import Resized
 from shallow2deep.inference.enhance import Enhancer, _resized
 from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import forest_map_on_disk, predict_probabilities
@@ -23,7 +24,6 @@ from shallow2deep.inference.plans import Plan, enhanced_steps, forest_steps, mix
 from shallow2deep.inference.predictor import ArraySource
 from shallow2deep.inference.runners import Dask, Processes, Threads, Workplace
 from shallow2deep.inference.steps import Desk, carry_out, copied
-from shallow2deep.inference.views import Resized
 from shallow2deep.io.block_store import StoredArray, Unfinished
 from shallow2deep.networks.model import ModelSpec
 from shallow2deep.outputs import BOUNDARY, Output, of_forest
