@@ -321,6 +321,12 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="with --overlap: of windows near their borders; 0.1 if not given"),
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="of one image into a .zarr: processes that work on its blocks")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="the same by dask: local:4, tcp://HOST:PORT, or a scheduler's .json")
+    ] = None,
     trust: Trust = False,
 ) -> None:
     """Apply a finished adaptation to further images of the target domain."""
@@ -335,7 +341,9 @@ def predict(
     from shallow2deep.commands.predict import predict as run_predict
 
     weight = 0.1 if border_weight is None else border_weight
-    for path in run_predict(model, data, out, step, device, trust, rescale, overlap, weight):
+    for path in run_predict(
+        model, data, out, step, device, trust, rescale, overlap, weight, processes, cluster
+    ):
         typer.echo(path)
 
 
@@ -369,6 +377,9 @@ def objects(
     raw: Annotated[list[str] | None, typer.Option(help="images to measure intensities of")] = None,
     masks: Annotated[bool, typer.Option("--masks", help="also write the maps above the threshold")] = False,
     format_: Annotated[str, typer.Option("--format", help="of the labels: tif or zarr")] = "tif",
+    in_blocks: Annotated[
+        bool, typer.Option("--in-blocks", help="maps larger than memory: connected parts, not parted further")
+    ] = False,
     step: Annotated[
         str, typer.Option(help="of a run: recommended, forest, enhanced, segmentor, or a result's folder")
     ] = "recommended",
@@ -395,7 +406,7 @@ def objects(
     from shallow2deep.commands.find_objects import find_objects, settings_of
 
     settings = settings_of(data, values, str(config or "the command line"))
-    found = find_objects(data, out, settings, images, step, masks, format_, trust)
+    found = find_objects(data, out, settings, images, step, masks, format_, trust, in_blocks)
     if json_:
         told = {"threshold": found.threshold, "threshold_is": found.threshold_is, "table": str(found.table)}
         print_json(told | {"objects": dict(found.counts)})

@@ -15,24 +15,27 @@ from shallow2deep.inputs.channels import boundary_of, channel_number
 from shallow2deep.inputs.images import new_name, refuse_overwriting, require_writable, select
 from shallow2deep.inputs.maps import as_shares
 from shallow2deep.inputs.names import in_order, owners, plain_name
-from shallow2deep.io.atomic import one_writer, read_json, write_json
+from shallow2deep.io.atomic import atomic_path, one_writer, read_json, write_json
 from shallow2deep.io.known import Known
-from shallow2deep.io.label_files import FORMATS, write_mask
+from shallow2deep.io.label_files import FORMATS, create_labels, write_mask
 from shallow2deep.io.map_files import read_outputs
 from shallow2deep.io.memory import require_memory
 from shallow2deep.io.object_files import join_tables, paths_of, save_objects
+from shallow2deep.io.tables import write_csv
 from shallow2deep.io.volumes import Volume, check_finite, open_volumes
 from shallow2deep.progress import Bar, watched
 from shallow2deep.runs.folder import command_of, known_of
 from shallow2deep.segmentation.instances import instances
 from shallow2deep.segmentation.measurements import measured
 from shallow2deep.segmentation.size_limits import in_pixels
+from shallow2deep.segmentation.stitching import stitched
 from shallow2deep.settings import AdaptConfig, ObjectsSettings, RawData, read_yaml, validated
 from shallow2deep.stages.objects import SUMMARY, threshold_of
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 log = logging.getLogger(__name__)
 
+_CHUNKS = 2  # of labels along each axis that are in memory at a time
 _PER_PIXEL = 64  # bytes of memory that distances, basins and labels take
 
 
@@ -73,6 +76,7 @@ def find_objects(
     masks: bool = False,
     format: str = "tif",
     trust: bool = False,
+    in_blocks: bool = False,
 ) -> FoundObjects:
     """Writes labels and measurements of the objects in each map, and one table of all.
 
@@ -88,6 +92,8 @@ def find_objects(
         masks: whether the maps above the threshold are written, too: `NAME_mask.png`, of volumes `.tif`.
         format: of the labels: "tif", or "zarr" for OME-Zarr.
         trust: whether Python code in the enhancer's package may be run, if it needs that.
+        in_blocks: whether a block of each map is in memory at a time: objects are then its connected parts
+            above the threshold, see `stitched`.
 
     Raises:
         InputError: anything that cannot be used, before any work.
@@ -103,14 +109,18 @@ def find_objects(
         raise InputError(f"--step {step} came with maps; it chooses among the results of a run of adapt")
     else:
         threshold, why = threshold_of(settings, {}, "", "")
-    found = _opened(data, settings, raw)
+    if in_blocks:
+        _require_for_blocks(settings, masks, format)
+    found = _opened(data, settings, raw, in_blocks)
     inputs = [volume.file for one in found for volume in (one.foreground, one.raw) if volume is not None]
     targets = [path for one in found for path in (*paths_of(out, one.name, format), _mask_path(out, one))]
     refuse_overwriting(targets, inputs)
     require_writable(targets)
     with one_writer(out):
         counts = {
-            one.name: _write(one, out, settings, threshold, masks, format)
+            one.name: _write_in_blocks(one, out, settings, threshold)
+            if in_blocks
+            else _write(one, out, settings, threshold, masks, format)
             for one in watched(found, len(found), "objects", Bar())
         }
         table = join_tables(out, list(counts))
@@ -157,7 +167,15 @@ def _of_run(
     return data.model_copy(update={"raw": files}), threshold, why, settings
 
 
-def _opened(data: RawData, settings: ObjectsSettings, raw: RawData | None) -> list[_Map]:
+def _require_for_blocks(settings: ObjectsSettings, masks: bool, format_: str) -> None:
+    if settings.kind != "blobs" or settings.by_planes or masks or format_ != "zarr":
+        raise InputError(
+            f"objects in blocks of kind {settings.kind}, as {format_}{', by planes' * settings.by_planes}"
+            f"{', with masks' * masks} came; give blobs and --format zarr, and leave out the rest"
+        )
+
+
+def _opened(data: RawData, settings: ObjectsSettings, raw: RawData | None, in_blocks: bool) -> list[_Map]:
     """The maps, checked, with raw beside them."""
     volumes = select(open_volumes(data.raw, data.axes, data.voxel_size), data.manifest)
     raws = _raws(raw, volumes) if raw is not None else [None] * len(volumes)
@@ -171,7 +189,8 @@ def _opened(data: RawData, settings: ObjectsSettings, raw: RawData | None) -> li
         size = volume.voxel_size or (beside.voxel_size if beside is not None else None)
         for limit in (settings.min_size, settings.max_size):
             in_pixels(limit or 0.0, volume.ndim, size)
-        require_memory(_PER_PIXEL * int(np.prod(volume.spatial_shape)), f"the objects of {volume.name}")
+        if not in_blocks:
+            require_memory(_PER_PIXEL * int(np.prod(volume.spatial_shape)), f"the objects of {volume.name}")
         name = new_name(volume.file.stem + volume.time_suffix, names)
         found.append(_Map(name, foreground, boundary, size, beside))
     if unknown := [one.name for one in found if one.voxel_size is None]:
@@ -233,3 +252,20 @@ def _write(
     if masks:
         write_mask(_mask_path(out, one), p > threshold, one.voxel_size)
     return int(labels.max(initial=0))
+
+
+def _write_in_blocks(one: _Map, out: Path, settings: ObjectsSettings, threshold: float) -> int:
+    """The same with a block in memory at a time."""
+    of_labels, of_table = paths_of(out, one.name, "zarr")
+    shape, kind = one.foreground.shape, np.dtype(np.uint32)
+    images = [("map", one.foreground)]
+    if one.raw is not None:
+        several = "c" in one.raw.axes
+        channels = [(f"raw_c{n}", one.raw.channel(n)) for n in range(one.raw.shape[0])] if several else []
+        images = [*(channels or [("raw", one.raw)]), *images]
+    with atomic_path(of_labels) as temporary:
+        array = create_labels(temporary, shape, kind, one.voxel_size, of_labels.stem)
+        block = [chunk * _CHUNKS for chunk in array.chunks]
+        table = stitched(one.foreground, array, settings, threshold, block, images, one.voxel_size)
+    write_csv(of_table, table)
+    return len(table["label"])

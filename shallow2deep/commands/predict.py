@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from joblib import effective_n_jobs
 
+from shallow2deep.commands.predict_blocks import known_of_unfinished, predict_in_blocks
 from shallow2deep.commands.status import require_current
 from shallow2deep.errors import InputError
 from shallow2deep.inference.intensity import Intensities, compare_with_learned
+from shallow2deep.inference.runners import Workplace, workplace
 from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image, open_images, refuse_overwriting, require_writable
 from shallow2deep.inputs.labelled_images import LABELLED_NET
@@ -34,7 +37,7 @@ from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 from shallow2deep.progress import Bar, Watch, watched
 from shallow2deep.runs.folder import command_of, known_of
-from shallow2deep.settings import AdaptConfig, PredictData, RawData, read_yaml, validated
+from shallow2deep.settings import AdaptConfig, PredictData, RawData, absolute_names, read_yaml, validated
 from shallow2deep.stages.prediction import CHOICE, PREDICTION
 
 RECOMMENDED = "recommended"
@@ -50,6 +53,8 @@ def predict(
     rescale: bool = False,
     overlap: int | None = None,
     border_weight: float = 0.1,
+    processes: int | None = None,
+    cluster: str | None = None,
 ) -> list[Path]:
     """Predicts images with a finished adaptation or training, or with a segmentor or source net.
 
@@ -66,6 +71,11 @@ def predict(
         overlap: if given, pixels that windows share, whose weighted mean is taken, in place of blocks with a
             halo, which give what the whole image at once gives; see `Windows`.
         border_weight: how much the half of these pixels count that is nearer to a window's border, 0 to 1.
+        processes: of one image into a .zarr: how many processes work on its blocks, in place of threads.
+        cluster: likewise, the dask cluster whose workers do so, see `Dask`.
+
+    One image into a .zarr is predicted with nothing whole in memory, and goes on where it was killed; but not
+    with `overlap`, nor volumes of a forest in 3D by an enhancer in 2D.
 
     Returns:
         The files written: float32 `(C, [z,] y, x)` each; the background first, then the other classes, which
@@ -75,12 +85,18 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
+    if cluster is not None:  # workers may have started in other folders
+        names = absolute_names({"raw": data.raw}, Path.cwd())["raw"]
+        data, out = data.model_copy(update={"raw": tuple(names)}), Path(out).absolute()
     bar = Bar()
     windows = None if overlap is None else Overlap(overlap, border_weight)
     how, channels = predictor_of(Path(model), step, device, trust, bar, windows)
     if isinstance(data, PredictData) and data.channels is not None:
         channels = data.channels
-    images = open_images(data, how.ndim, channels)
+    blocks = how.plan is not None and windows is None and Path(out).suffix.lower() == ".zarr"
+    place = _workplace(blocks, processes, cluster)
+    known = known_of_unfinished(Path(out)) if blocks else None
+    images = open_images(data, how.ndim, channels, known, not blocks)
     targets = _targets(Path(out), images)
     if how.learned is not None and not rescale:
         found = [(str(image.file), facts.intensities) for image in images for facts in image.facts]
@@ -88,10 +104,22 @@ def predict(
     apply = partial(_rescaled, how) if rescale else how.apply
     pairs = list(zip(images, targets, strict=True))
     with writing(targets):
+        if known is not None:
+            predict_in_blocks(images[0], how, targets[0], rescale, place, known, bar)
+            return targets
         for image, target in watched(pairs, len(pairs), "predicting", bar):
             p = image.predict(apply, how.ndim)
             write_complete(target, p, how.outputs, how.background, image.voxel_size)
     return targets
+
+
+def _workplace(blocks: bool, processes: int | None, cluster: str | None) -> Workplace:
+    if not blocks and (processes is not None or cluster is not None):
+        raise InputError(
+            "--processes and --cluster are for one image into a .zarr, without --overlap, not for volumes "
+            "of a forest in 3D by an enhancer in 2D; leave them out, or give --out NAME.zarr"
+        )
+    return workplace(effective_n_jobs(-1), processes, cluster)
 
 
 @contextmanager

@@ -1,15 +1,15 @@
 """The one loop over the blocks of an image: read with halo, predict, write."""
 
+import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from shallow2deep.blocks import Block, Window, blocks
-from shallow2deep.errors import InputError
 from shallow2deep.inference.predictor import BlockSink, BlockSource, Predictor
+from shallow2deep.inference.runners import Threads as Threads
 from shallow2deep.inference.windows import Overlap
 from shallow2deep.io.disk_map import DiskMap
 from shallow2deep.progress import Counter, Watch
@@ -22,22 +22,6 @@ def one_by_one(work: Callable[[Block], None], items: Iterable[Block]) -> None:
     """Runs here."""
     for item in items:
         work(item)
-
-
-@dataclass(frozen=True)
-class Threads:
-    """Runs on several threads of this process: torch and the compiled kernels release Python's lock."""
-
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise InputError(f"{self.count} threads were asked for; give 1 or more")
-
-    def __call__(self, work: Callable[[Block], None], items: Iterable[Block]) -> None:
-        with ThreadPoolExecutor(self.count) as pool:
-            for _ in pool.map(work, items):
-                pass
 
 
 _UNIT = np.float32(2**23)  # in steps of its inverse, float32 adds values up to 2 exactly, in any order
@@ -121,24 +105,59 @@ def predict_blocks(
     if overlap is not None:
         predict_windows(predictor, source, sink, block, overlap, runner, watch, what)
         return
-    ndim = len(block)
-    size = source.shape[len(source.shape) - ndim :]
-    channels = (slice(None),) * (len(source.shape) - ndim)
-    rounded = [n + -n % step for n, step in zip(size, predictor.step, strict=True)]
-    inner = [n + -n % step for n, step in zip(block, predictor.step, strict=True)]
-    read = _mirrored if predictor.border == "mirror" else _clipped
+    work = BlockWork(predictor, source, sink, tuple(block))
 
     def predict(part: Block) -> None:
-        window = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.inner, size, strict=True))
-        if wanted(window):
-            values = predictor(*read(source, channels, part, size, predictor.halo))
-            kept = tuple(slice(0, s.stop - s.start) for s in window)
-            sink.write(window, values[(slice(None), *kept)])
+        if wanted(work.window(part)):
+            work(part)
         counter.one_more()
 
-    parts = list(blocks(rounded, inner, predictor.halo))
-    counter = Counter(watch, what, len(parts))
-    runner(predict, parts)
+    counter = Counter(watch, what, len(work))
+    runner(predict, work.parts())
+
+
+@dataclass(frozen=True)
+class BlockWork:
+    """What is done for each block of an image; can be sent to other processes if all that it holds can.
+
+    Attributes:
+        source: `([C,] *spatial)`.
+        block: pixels per axis that are predicted at a time; rounded up to the predictor's step.
+    """
+
+    predictor: Predictor
+    source: BlockSource
+    sink: BlockSink
+    block: tuple[int, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Of the image along each spatial axis."""
+        return self.source.shape[len(self.source.shape) - len(self.block) :]
+
+    def parts(self) -> Iterator[Block]:
+        """All blocks, in multiples of the predictor's step, which may go beyond the image."""
+        return blocks(self._rounded(self.size), self._rounded(self.block), self.predictor.halo)
+
+    def __len__(self) -> int:
+        sizes = zip(self._rounded(self.size), self._rounded(self.block), strict=True)
+        return math.prod(-(-n // block) for n, block in sizes)
+
+    def _rounded(self, sizes: Sequence[int]) -> list[int]:
+        return [n + -n % step for n, step in zip(sizes, self.predictor.step, strict=True)]
+
+    def window(self, part: Block) -> Window:
+        """Where a block's result is written."""
+        return tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.inner, self.size, strict=True))
+
+    def __call__(self, part: Block) -> None:
+        """Reads, predicts and writes a block."""
+        channels = (slice(None),) * (len(self.source.shape) - len(self.block))
+        read = _mirrored if self.predictor.border == "mirror" else _clipped
+        window = self.window(part)
+        values = self.predictor(*read(self.source, channels, part, self.size, self.predictor.halo))
+        kept = tuple(slice(0, s.stop - s.start) for s in window)
+        self.sink.write(window, values[(slice(None), *kept)])
 
 
 def _clipped(

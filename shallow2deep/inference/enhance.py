@@ -23,7 +23,7 @@ from shallow2deep.outputs import FOREGROUND, Output
 from shallow2deep.progress import Watch
 from shallow2deep.settings import EnhancedSettings
 
-_OF_COMPANION = 2.0  # how much more its maps count: docs/results.md
+OF_COMPANION = 2.0  # how much more its maps count: docs/results.md
 _ROWS = 1024  # of a 2D map, or columns, that are in memory at a time; in volumes, of some planes together
 _ALIKE = 1.3  # shapes of voxels that differ by a smaller factor are taken for the same
 
@@ -66,12 +66,12 @@ class Enhancer:
         """The channels of the enhanced map: each class but the first, behind its boundary."""
         found: list[Output] = []
         for number, name in enumerate(classes[1:], 1):
-            roles = [Output(None)] if number in self.kept else [self.roles[n] for n in self._order]
+            roles = [Output(None)] if number in self.kept else [self.roles[n] for n in self.order]
             found += [role.of(name) for role in roles]
         return tuple(found)
 
     @property
-    def _order(self) -> list[int]:
+    def order(self) -> list[int]:
         """The network's outputs, the foreground last."""
         last_first = range(len(self.roles))[::-1]
         return sorted(last_first, key=lambda n: self.roles[n].role == FOREGROUND)
@@ -82,10 +82,15 @@ class Enhancer:
         return NetworkPredictor(self.network, self.roles, self.device)
 
     @cached_property
-    def _beside_raw(self) -> NetworkPredictor:
-        """The companion from one class's map and raw to the same outputs."""
+    def companion_predictor(self) -> NetworkPredictor:
+        """The companion from one class's map and standardised raw to its outputs."""
         assert self.companion is not None
         return NetworkPredictor(self.companion, self.roles, self.device)
+
+    def size_at(self, scale: float, shape: Sequence[int]) -> tuple[int, ...]:
+        """Of maps `(*spatial)` of that shape, resized for the networks."""
+        stretch = self.stretch[-self.ndim :]
+        return tuple(max(1, round(n * scale * by)) for n, by in zip(shape, stretch, strict=True))
 
     def enhance(self, probabilities: np.ndarray, raw: np.ndarray | None = None) -> np.ndarray:
         """Each class but the first through the enhancer, at several scales.
@@ -137,7 +142,7 @@ class Enhancer:
             found, factors = [self.enhance_at_scale(p, scale) for scale in scales], [1.0] * len(scales)
             if beside is not None:
                 found += [self.enhance_at_scale(p, scale, beside) for scale in scales]
-                factors += [_OF_COMPANION] * len(scales)
+                factors += [OF_COMPANION] * len(scales)
             maps.append(weighed_mean(found, p, factors))
         out = DiskMap((sum(one.shape[0] for one in maps), *maps[0].shape[1:]))
         for part in _stripes(out.shape[1:]):
@@ -179,22 +184,21 @@ class Enhancer:
         scaled = self.scaled([p] if beside is None else [p, beside], scale)
         predictor, what, size = self.predictor, "enhancer", tuple(scaled[0].shape[1:])
         if beside is not None:
-            predictor, what = self._beside_raw, "companion"
+            predictor, what = self.companion_predictor, "companion"
         enhanced = DiskMap((len(self.roles), *size))
         predict_blocks(
-            predictor, _Channels(scaled), _Reordered(enhanced, self._order), self._block,
+            predictor, _Channels(scaled), _Reordered(enhanced, self.order), self.block,
             watch=self.watch, what=f"{what} blocks at scale {scale:g}", overlap=self.overlap,
         )  # fmt: skip
         return _resized(enhanced, tuple(p.shape[1:]))
 
     def scaled(self, seen: Sequence[Map], scale: float) -> list[Map]:
         """A class's map `(1, *spatial)`, and raw if it comes behind it, as large as they are seen."""
-        stretch, shape = self.stretch[-self.ndim :], seen[0].shape[1:]
-        size = tuple(max(1, round(n * scale * by)) for n, by in zip(shape, stretch, strict=True))
+        size = self.size_at(scale, seen[0].shape[1:])
         return [_resized(seen[0], size), *(_resized(raw, size, -np.inf, np.inf) for raw in seen[1:])]
 
     @property
-    def _block(self) -> tuple[int, ...]:
+    def block(self) -> tuple[int, ...]:
         """As set, unless that is for volumes, and this network sees their planes."""
         block = self.settings.block
         return block if len(block) == self.ndim else (BLOCK[self.ndim],) * self.ndim

@@ -34,7 +34,7 @@ class Enhancers:
         """See `Enhancer.outputs`."""
         found: list[Output] = []
         for number, name in enumerate(classes[1:], 1):
-            one = self._for(number) or replace(self.each[0], kept=frozenset({1}))
+            one = self.of_class(number) or replace(self.each[0], kept=frozenset({1}))
             found += one.outputs((classes[0], name))
         return tuple(found)
 
@@ -65,10 +65,10 @@ class Enhancers:
         """Of each class but the first its enhanced map, or its own, by maps `(1, *spatial)` of all."""
         found = []
         for number, p in enumerate(probabilities[1:], 1):
-            one = self._for(number)
+            one = self.of_class(number)
             found.append(p if one is None else apply(one, [probabilities[0], p]))
         return found
 
-    def _for(self, number: int) -> Enhancer | None:
+    def of_class(self, number: int) -> Enhancer | None:
         """The one for a class, as it is applied to that class alone."""
         return next((replace(one, kept=frozenset()) for one in self.each if number not in one.kept), None)

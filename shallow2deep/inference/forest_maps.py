@@ -156,14 +156,24 @@ def _predict_into(
     )
 
 
-def _check(forest: Forest, raw: np.ndarray) -> None:
+def require_fitting(forest: Forest, raw: tuple[int, ...]) -> tuple[int, ...]:
+    """The spatial shape of raw of that shape.
+
+    Raises:
+        FeatureMismatchError: raw has not the number of axes or channels of the forest's features.
+    """
     spec = forest.spec
-    shape = raw.shape[raw.ndim - spec.ndim :]
-    if raw.shape not in (shape, (spec.channels, *shape)) or (raw.shape == shape and spec.channels > 1):
+    shape = raw[len(raw) - spec.ndim :]
+    if raw not in (shape, (spec.channels, *shape)) or (raw == shape and spec.channels > 1):
         raise FeatureMismatchError(
-            f"raw of shape {raw.shape} was given to a forest on {spec.ndim}D features of {spec.channels} "
+            f"raw of shape {raw} was given to a forest on {spec.ndim}D features of {spec.channels} "
             "channels; give as many axes and channels"
         )
+    return shape
+
+
+def _check(forest: Forest, raw: np.ndarray) -> None:
+    require_fitting(forest, raw.shape)
     if raw.size == 0 or raw.dtype.kind not in "buif" or not np.isfinite(raw).all():
         raise InputError(
             f"raw of shape {raw.shape} and type {raw.dtype} was given; give real, finite numbers"

@@ -40,10 +40,15 @@ class Intensities:
     def of(cls, raw: np.ndarray, ndim: int) -> Self:
         """Of raw `([C,] *spatial)` with `ndim` spatial axes; of large images, of evenly spaced pixels."""
         rows = raw.reshape(raw.shape[0] if raw.ndim > ndim else 1, -1)
-        rows = rows[:, :: max(1, rows.shape[1] // _SAMPLES)]
+        rows = rows[:, :: cls.spacing(rows.shape[1])]
         low, middle, high = np.quantile(rows.astype(np.float64), _QUANTILES, axis=1)
         found = zip(low.tolist(), middle.tolist(), high.tolist(), strict=True)
         return cls(raw.dtype.name, tuple(found))
+
+    @staticmethod
+    def spacing(pixels: int) -> int:
+        """Of how many pixels of a channel one is looked at."""
+        return max(1, pixels // _SAMPLES)
 
     @classmethod
     def together(cls, several: Sequence[Self]) -> Self:

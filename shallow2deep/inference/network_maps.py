@@ -120,13 +120,17 @@ def predict_raw(
     """
     moments = Moments.of(raw) if spec.normalisation is None else Moments(*spec.normalisation)
     channels = raw if raw.ndim > spec.ndim else raw[None]
-    if len(channels) != spec.in_channels:
-        raise InputError(
-            f"raw with {len(channels)} channels came, but this {spec.kind} takes {spec.in_channels}; "
-            "give such images"
-        )
+    require_channels(spec, len(channels))
     predictor = NetworkPredictor(network, spec.outputs, device, moments)
     return _whole(predictor, channels, (BLOCK[spec.ndim],) * spec.ndim, watch, overlap)
+
+
+def require_channels(spec: ModelSpec, came: int) -> None:
+    """Raises InputError for another number of channels than the network takes."""
+    if came != spec.in_channels:
+        raise InputError(
+            f"raw with {came} channels came, but this {spec.kind} takes {spec.in_channels}; give such images"
+        )
 
 
 def _whole(

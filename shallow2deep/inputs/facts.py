@@ -1,6 +1,7 @@
 """What has to be known of images before work starts, found in one reading and remembered after."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -77,6 +78,20 @@ def _raw_facts(volume: Volume) -> dict[str, Any]:
         "mean": mean,
         "deviation": deviation,
     }
+
+
+def intensities_of(volume: Volume) -> Intensities:
+    """As `Intensities.of` the whole, a part of the volume at a time."""
+    channels = [volume.channel(n) for n in range(volume.shape[0])] if "c" in volume.axes else [volume]
+    step = Intensities.spacing(math.prod(volume.spatial_shape))
+    rows = []
+    for one in channels:
+        found, before = list[np.ndarray](), 0
+        for _, part in one.slabs():
+            found.append(part.ravel()[-before % step :: step])
+            before += part.size
+        rows.append(np.concatenate(found))
+    return Intensities.of(np.stack(rows), 1)
 
 
 @dataclass(frozen=True)

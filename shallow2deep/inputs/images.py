@@ -83,13 +83,18 @@ class Image:
 
 
 def open_images(
-    data: RawData, ndim: int, channels: str | Sequence[str | int] = "grey", known: Known | None = None
+    data: RawData,
+    ndim: int,
+    channels: str | Sequence[str | int] = "grey",
+    known: Known | None = None,
+    in_memory: bool = True,
 ) -> list[Image]:
     """The raw images of `data`, checked, each with a name of its own.
 
     Args:
         channels: see `in_channels`.
         known: what was found out about the files before.
+        in_memory: whether images are kept there after the first reading, as far as there is room.
 
     Raises:
         InputError: anything that cannot be used.
@@ -102,7 +107,8 @@ def open_images(
     if channels == "grey":
         tell_of_colours(volumes, "target.channels: each keeps the channels, and [0] takes the first")
     for volume, colours in zip(volumes, used, strict=True):
-        parts = [cache.keep(part) for part in images_of(colours, ndim, data.slices)]
+        parts = images_of(colours, ndim, data.slices)
+        parts = [cache.keep(part) for part in parts] if in_memory else parts
         name = new_name(volume.file.stem + volume.time_suffix, names)
         images.append(image_of(name, volume.file, colours, parts, volume.ndim > ndim, known))
     return images

@@ -44,12 +44,12 @@ def in_range(
 
 def _brought_to(image: Image, learned: Intensities, known: Known) -> Image:
     own = Intensities.together([facts.intensities for facts in image.facts])
-    parts = [_rescaled(part, own, learned) for part in image.parts]
+    parts = [rescaled(part, own, learned) for part in image.parts]
     facts = [RawFacts.of(part, known) for part in parts]
-    return replace(image, parts=parts, whole=_rescaled(image.whole, own, learned), facts=facts)
+    return replace(image, parts=parts, whole=rescaled(image.whole, own, learned), facts=facts)
 
 
-def _rescaled(volume: Volume, own: Intensities, learned: Intensities) -> Volume:
+def rescaled(volume: Volume, own: Intensities, learned: Intensities) -> Volume:
     """A lazy view of a volume whose values are in the range of `own`."""
     change = partial(_change, own, learned, volume)
     how = f"from {own.channels} to {learned.channels}"

@@ -16,6 +16,14 @@ from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
 from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.plans import (
+    Plan,
+    completed_steps,
+    enhanced_steps,
+    forest_steps,
+    mixed_steps,
+    raw_steps,
+)
 from shallow2deep.inference.windows import Overlap
 from shallow2deep.inputs.images import Image
 from shallow2deep.inputs.models import (
@@ -99,6 +107,7 @@ class ImagePredictor:
         ndim: spatial axes of what it is applied to; 3 where networks or the forest's features are 3D.
         learned: the range of raw that it has learned on; None if it is not known, or does not matter.
         background: the name of the class that all others stand out from.
+        plan: the same as steps on blocks, with nothing whole in memory; None where it cannot be done so.
     """
 
     apply: Callable[[np.ndarray], Map]
@@ -106,6 +115,7 @@ class ImagePredictor:
     ndim: int = 2
     learned: Intensities | None = None
     background: str = BACKGROUND
+    plan: Plan | None = None
 
     def foreground(self, raw: np.ndarray) -> np.ndarray:
         """The foreground classes' channels alone."""
@@ -150,13 +160,15 @@ def image_predictor(
         watch=watch,
         overlap=overlap,
     )
+    to_steps = partial(forest_steps, forest, str(device), config.engine)
+    ndim, background = forest.spec.ndim, config.classes[0]
     if name == FOREST:
-        return ImagePredictor(to_map, of_forest(config.classes), forest.spec.ndim, learned, config.classes[0])
+        return ImagePredictor(to_map, of_forest(config.classes), ndim, learned, background, to_steps)
     size = forest.record.get("voxel_size")
     applied = applied_enhancers(config, enhancers, size, device, watch, overlap, run)
     apply = partial(_enhanced_map, to_map, applied)
-    outputs = applied.outputs(config.classes)
-    return _completing(apply, outputs, forest.spec.ndim, learned, config.classes[0])
+    plan = partial(enhanced_steps, to_steps, applied) if applied.ndim == ndim else None
+    return _completing(apply, applied.outputs(config.classes), ndim, learned, background, plan)
 
 
 def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
@@ -174,7 +186,9 @@ def mixed_predictor(parts: Mapping[str, ImagePredictor]) -> ImagePredictor:
 
     none = {name: (np.empty((len(part.outputs), 0)), part.outputs) for name, part in parts.items()}
     learned = next((part.learned for part in distinct if part.learned is not None), None)
-    return ImagePredictor(apply, picked(none)[1], ndim, learned, distinct[0].background)
+    plans = {name: (p.plan, p.outputs) for name, p in parts.items() if p.plan is not None and p.ndim == ndim}
+    plan = partial(mixed_steps, plans) if len(plans) == len(parts) else None
+    return ImagePredictor(apply, picked(none)[1], ndim, learned, distinct[0].background, plan)
 
 
 def _applied(part: ImagePredictor, raw: np.ndarray, ndim: int) -> np.ndarray:
@@ -246,7 +260,8 @@ def network_predictor(
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
     apply = partial(predict_raw, network, spec, device=device, watch=watch, overlap=overlap)
-    return _completing(apply, spec.outputs, spec.ndim, learned, background)
+    plan = partial(raw_steps, network, spec, device)
+    return _completing(apply, spec.outputs, spec.ndim, learned, background, plan)
 
 
 def _completing(
@@ -255,13 +270,15 @@ def _completing(
     ndim: int,
     learned: Intensities | None,
     background: str,
+    plan: Plan | None,
 ) -> ImagePredictor:
     """One whose maps have a background, as all that are written."""
 
     def whole(raw: np.ndarray) -> Map:
         return complete_map(apply(raw), outputs)
 
-    return ImagePredictor(whole, completed(outputs, background), ndim, learned, background)
+    steps = plan and partial(completed_steps, plan, tuple(outputs))
+    return ImagePredictor(whole, completed(outputs, background), ndim, learned, background, steps)
 
 
 def _enhanced_map(to_map: Callable[[np.ndarray], DiskMap], enhancer: Enhancers, raw: np.ndarray) -> Map:

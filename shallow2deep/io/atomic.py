@@ -61,30 +61,37 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:_MAX_STEM]}.partial-{_me()}-{next(_numbers)}{path.suffix}")
-    aside = path.with_name(f".{path.name}.partial-old")
     _living.add(temporary)
     try:
         with room_for(path, size):
             path.parent.mkdir(parents=True, exist_ok=True)
             sweep(path.parent)
             yield temporary
-            sync(temporary)
-            if path.is_dir() or (temporary.is_dir() and path.exists()):  # only files are replaced in one step
-                _swapped.add(path)
-                path.replace(aside)
-            temporary.replace(path)
-            sync_folder(path.parent)
-            if path in _swapped:
-                _remove(aside)
+            put_in_place(temporary, path)
     except Shallow2DeepError as error:  # in the words of a path that the user knows
         error.args = (str(error).replace(str(temporary), str(path)), *error.args[1:])
         raise
     finally:
         _remove(temporary)
         _living.discard(temporary)
-        _swapped.discard(path)
     for tell in on_written:
         tell(path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Gives what is whole its name, on disk, in place of what had that name."""
+    aside = path.with_name(f".{path.name}.partial-old")
+    sync(temporary)
+    try:
+        if path.is_dir() or (temporary.is_dir() and path.exists()):  # only files are replaced in one step
+            _swapped.add(path)
+            path.replace(aside)
+        temporary.replace(path)
+        sync_folder(path.parent)
+        if path in _swapped:
+            _remove(aside)
+    finally:
+        _swapped.discard(path)
 
 
 def sweep(folder: Path, alone: bool = False) -> None:

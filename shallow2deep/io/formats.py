@@ -14,6 +14,7 @@ from shallow2deep.io import hdf5, mrc
 from shallow2deep.io.image_files import open_image
 from shallow2deep.io.microscopes import VENDORS, open_scene
 from shallow2deep.io.ome_zarr import open_zarr
+from shallow2deep.io.remote import is_remote, require_there, split_address
 from shallow2deep.io.stored import Stored, axes_in, reading, require_file, size_in_bytes, voxel_size_in
 from shallow2deep.io.tiff import open_tiff
 
@@ -60,6 +61,10 @@ def open_stored(name: str) -> Stored:
     Raises:
         InputError: no such file or key, or an unknown ending; DamagedFileError if it cannot be read.
     """
+    if is_remote(name):
+        address, inner = split_address(name)
+        require_there(address)
+        return open_zarr(address, inner)
     path, key = split_name(name)
     with reading(path):
         exists = path.exists()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from shallow2deep.errors import DamagedFileError
 from shallow2deep.io import atomic
+from shallow2deep.io.remote import is_remote
 
 T = TypeVar("T")
 _FRESH = 2.0  # seconds: a file that has just changed may change again without its time telling
@@ -37,7 +38,11 @@ class Known:
 
         Args:
             name: tells the fact from others, also of other files.
+
+        What lies elsewhere may change without a sign, so facts about that are found anew.
         """
+        if is_remote(file):
+            return find()
         if file not in self._states:
             self._states[file] = _state_of(file)
         return self._fact(file, self._states[file], name, find)

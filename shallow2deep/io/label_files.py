@@ -7,6 +7,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import tifffile
+import zarr
 
 from shallow2deep.errors import InputError
 from shallow2deep.io.atomic import atomic_path, write_bytes
@@ -38,12 +39,17 @@ def write_labels(path: Path, labels: np.ndarray, voxel_size: Sequence[float] | N
         raise InputError(f"{path}: labels are written as .tif or .zarr; give such a name")
     with atomic_path(path, labels.nbytes) as temporary:
         if path.suffix == ".zarr":
-            about = {"image-label": {"version": "0.4"}}
-            array = create_ome_zarr(temporary, labels.shape, labels.dtype, voxel_size, path.stem, about)
-            array[...] = labels
+            create_labels(temporary, labels.shape, labels.dtype, voxel_size, path.stem)[...] = labels
         else:
             _write_tiff(temporary, labels, voxel_size)
     return path
+
+
+def create_labels(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, voxel_size: Sequence[float] | None, name: str
+) -> zarr.Array:
+    """An OME-Zarr of labels, all 0 yet, to be filled block by block."""
+    return create_ome_zarr(path, shape, dtype, voxel_size, name, {"image-label": {"version": "0.4"}})
 
 
 def write_mask(path: Path, mask: np.ndarray, voxel_size: Sequence[float] | None = None) -> Path:

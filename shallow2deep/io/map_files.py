@@ -17,6 +17,7 @@ from shallow2deep.io import hdf5
 from shallow2deep.io.atomic import atomic_path, room_for
 from shallow2deep.io.disk_map import DiskMap, Map, complete_map
 from shallow2deep.io.formats import split_name
+from shallow2deep.io.remote import is_remote
 from shallow2deep.io.stored import reading
 from shallow2deep.io.tiff import AXES_KEY
 from shallow2deep.io.volumes import open_volume
@@ -94,15 +95,16 @@ def _axes(p: Map) -> str:
     return "cyx" if p.ndim == 3 else "czyx"
 
 
-def _chunks(shape: Sequence[int], channels: int = 1) -> tuple[int, ...]:
+def chunks_of(shape: Sequence[int], channels: int = 1, by_planes: bool = False) -> tuple[int, ...]:
     """One channel, and at most 2 MiB of float32."""
-    limits = (1,) * channels + ((512, 512) if len(shape) - channels == 2 else (32, 128, 128))
+    of_volumes = (1, 512, 512) if by_planes else (32, 128, 128)
+    limits = (1,) * channels + ((512, 512) if len(shape) - channels == 2 else of_volumes)
     return tuple(min(n, m) for n, m in zip(shape, limits, strict=True))
 
 
 def _stripes(p: Map) -> Iterator[Window]:
     """A map in parts of whole chunks, in their order in the file."""
-    _, step, *_ = _chunks(p.shape)
+    _, step, *_ = chunks_of(p.shape)
     for channel, start in product(range(len(p)), range(0, p.shape[1], step)):
         yield slice(channel, channel + 1), slice(start, min(start + step, p.shape[1]))
 
@@ -117,7 +119,7 @@ def _write_hdf5(
     # in memory: a write that fails, as on a full disk, leaves HDF5 unable to close a file, and it crashes
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         data = file.create_dataset(
-            key, p.shape, np.float32, chunks=_chunks(p.shape), compression="gzip", shuffle=True
+            key, p.shape, np.float32, chunks=chunks_of(p.shape), compression="gzip", shuffle=True
         )
         for window in _stripes(p):
             data[window] = p[window]
@@ -136,14 +138,20 @@ def _write_hdf5(
 def _write_zarr(
     path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None, name: str
 ) -> None:
+    array = create_ome_zarr(
+        path, p.shape, np.dtype(np.float32), voxel_size, name, about_channels(outputs), "c"
+    )
+    for part in _stripes(p):
+        array[part] = p[part]
+
+
+def about_channels(outputs: Sequence[Output]) -> dict[str, Any]:
+    """The attributes of an OME-Zarr that tell what the channels of a map are."""
     window = {"min": 0.0, "max": 1.0, "start": 0.0, "end": 1.0}
     labels: list[Any] = [
         {"label": output.title, "color": "FFFFFF", "active": True, "window": window} for output in outputs
     ]
-    about = {"omero": {"channels": labels}, OUTPUTS: [output.to_dict() for output in outputs]}
-    array = create_ome_zarr(path, p.shape, np.dtype(np.float32), voxel_size, name, about, "c")
-    for part in _stripes(p):
-        array[part] = p[part]
+    return {"omero": {"channels": labels}, OUTPUTS: [output.to_dict() for output in outputs]}
 
 
 def create_ome_zarr(
@@ -154,6 +162,8 @@ def create_ome_zarr(
     name: str,
     about: dict[str, Any],
     channel: str = "",
+    factors: Sequence[Sequence[int]] = (),
+    by_planes: bool = False,
 ) -> zarr.Array:
     """An empty array in a new OME-Zarr 0.4.
 
@@ -162,27 +172,46 @@ def create_ome_zarr(
         voxel_size: nm along each spatial axis.
         about: further attributes of the group.
         channel: "c" if the first axis is that of channels.
+        factors: of further levels, how many pixels of the array one of theirs is, along each spatial axis.
+        by_planes: whether each plane of a volume has chunks of its own.
     """
     spatial = len(shape) - len(channel)
     unit = {"unit": "nanometer"} if voxel_size else {}
     axes: list[dict[str, str]] = [{"name": c, "type": "channel"} for c in channel]
     axes += [{"name": a, "type": "space", **unit} for a in "zyx"[-spatial:]]
-    scale = [*(1.0 for _ in channel), *(map(float, voxel_size or (1.0,) * spatial))]
-    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}]
+    levels = [(1,) * spatial, *factors]
+    sizes = tuple(map(float, voxel_size or (1.0,) * spatial))
+    datasets = [_dataset(str(n), len(channel), sizes, level) for n, level in enumerate(levels)]
     attributes: dict[str, Any] = {
         "multiscales": [{"version": "0.4", "name": name, "axes": axes, "datasets": datasets}],
         **about,
     }
     group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes=attributes)
-    return group.create_array(
-        "0",
-        shape=shape,
-        dtype=dtype,
-        chunks=_chunks(shape, len(channel)),
-        compressors=_ZLIB,
-        chunk_key_encoding={"name": "v2", "separator": "/"},
-        fill_value=0,
-    )
+    for n, level in enumerate(levels):
+        reduced = (-(-m // factor) for m, factor in zip(shape[len(channel) :], level, strict=True))
+        of_level = (*shape[: len(channel)], *reduced)
+        group.create_array(
+            str(n),
+            shape=of_level,
+            dtype=dtype,
+            chunks=chunks_of(of_level, len(channel), by_planes),
+            compressors=_ZLIB,
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+            fill_value=0,
+        )
+    array = group["0"]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _dataset(name: str, channels: int, sizes: tuple[float, ...], level: Sequence[int]) -> dict[str, Any]:
+    """A level in OME-Zarr's words; the middle of its first pixel is that of those that it is the mean of."""
+    scale = [*(1.0,) * channels, *(v * factor for v, factor in zip(sizes, level, strict=True))]
+    change: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if any(factor > 1 for factor in level):
+        middle = [v * (factor - 1) / 2 for v, factor in zip(sizes, level, strict=True)]
+        change.append({"type": "translation", "translation": [*(0.0,) * channels, *middle]})
+    return {"path": name, "coordinateTransformations": change}
 
 
 def _write_tiff(path: Path, p: Map, outputs: Sequence[Output], voxel_size: tuple[float, ...] | None) -> None:
@@ -214,6 +243,8 @@ def read_outputs(name: str | Path) -> tuple[Output, ...] | None:
         DamagedFileError: it cannot be read.
     """
     path, key = split_name(str(name))
+    if is_remote(path):
+        return None
     with reading(path):
         stored = _attribute(path, key)
         records = json.loads(stored) if isinstance(stored, str | bytes) else stored

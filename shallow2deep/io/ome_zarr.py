@@ -11,6 +11,7 @@ import zarr
 from zarr.errors import NodeNotFoundError
 
 from shallow2deep.blocks import Window
+from shallow2deep.io import remote
 from shallow2deep.io.stored import (
     NANOMETRES,
     Stored,
@@ -29,10 +30,15 @@ _OLD_AXES = "tczyx"  # of OME-Zarr before 0.3, which does not state them
 _HEADER = 32  # bytes; in them codecs tell how much they unpack to
 
 
-def open_zarr(path: Path, key: str | None) -> Stored:
+Place = Path | str
+"""Of a zarr: a folder, or an address elsewhere."""
+
+
+def open_zarr(path: Place, key: str | None) -> Stored:
     """The array at `key`; of an OME-Zarr group, the first and finest one."""
     with reading(path):
-        _check_metadata(path, key)
+        if isinstance(path, Path):
+            _check_metadata(path, key)
         key = _level(path, key)
         node = _node(path, key)
         if node is None:
@@ -67,14 +73,14 @@ def _check_metadata(path: Path, key: str | None) -> None:
                 require_file(file)
 
 
-def _read_zarr(path: Path, key: str | None, window: Window) -> np.ndarray:
+def _read_zarr(path: Place, key: str | None, window: Window) -> np.ndarray:
     with reading(path):
         array = zarr.open_array(str(path), mode="r", path=key or "")
-        _check_chunks(path / (key or ""), array, window)
+        _check_chunks(path, key or "", array, window)
         return np.asarray(array[window])
 
 
-def _check_chunks(folder: Path, array: zarr.Array[Any], window: Window) -> None:
+def _check_chunks(path: Place, key: str, array: zarr.Array[Any], window: Window) -> None:
     """Refuses chunks that are no plain files, that unpack to more than they claim, or that are cut off."""
     shape = array.shards or array.chunks
     unpacked = size_in_bytes(shape, np.dtype(array.dtype))
@@ -82,19 +88,35 @@ def _check_chunks(folder: Path, array: zarr.Array[Any], window: Window) -> None:
     if len(codecs) > 1:
         raise ValueError("its chunks are compressed twice")
     for chunk in product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(window, shape, strict=True))):
-        file = folder / array.metadata.encode_chunk_key(chunk)
-        if not file.exists():
+        file = f"{key}/{array.metadata.encode_chunk_key(chunk)}".lstrip("/")
+        size, what = _size(path, file), f"chunk {file.rpartition('/')[2]}"
+        if size is None:
             continue
-        require_file(file)
-        size, what = file.stat().st_size, f"chunk {file.name}"
         check_packed(size, unpacked, what)
         if codecs:
-            with file.open("rb") as opened:
-                head = opened.read(_HEADER if codecs[0] not in WHOLE else -1)
+            head = _head(path, file, _HEADER if codecs[0] not in WHOLE else None)
             check_unpacked(codecs[0], head, unpacked, what)
         # Blosc would read whatever lies behind a cut-off chunk in memory
         if codecs == ["blosc"] and (len(head) < 16 or int.from_bytes(head[12:16], "little") != size):
             raise ValueError(f"{what} is cut off")
+
+
+def _size(path: Place, file: str) -> int | None:
+    """Bytes of a file of a zarr; None if there is none."""
+    if isinstance(path, str):
+        return remote.size_of(path, file)
+    if not (path / file).exists():
+        return None
+    require_file(path / file)
+    return (path / file).stat().st_size
+
+
+def _head(path: Place, file: str, count: int | None) -> bytes:
+    """The first bytes of a file of a zarr, or all of them."""
+    if isinstance(path, str):
+        return remote.head_of(path, file, count)
+    with (path / file).open("rb") as opened:
+        return opened.read(count)
 
 
 def _codec(codec: Any) -> str:
@@ -103,7 +125,7 @@ def _codec(codec: Any) -> str:
     return next((known for known in CODECS if name.removeprefix("numcodecs.").startswith(known)), "")
 
 
-def _node(path: Path, key: str | None) -> zarr.Group | zarr.Array[Any] | None:
+def _node(path: Place, key: str | None) -> zarr.Group | zarr.Array[Any] | None:
     try:
         return zarr.open(str(path), mode="r", path=key or "")
     except NodeNotFoundError:
@@ -133,7 +155,7 @@ def _multiscales(group: Any) -> list[dict[str, Any]]:
     return [dict(image) for image in attributes.get("ome", attributes).get("multiscales") or ()]
 
 
-def _level(path: Path, key: str | None) -> str | None:
+def _level(path: Place, key: str | None) -> str | None:
     """The name of the array that a key means: a number may also be that of an image's level, 0 the finest."""
     folder, _, last = (key or "").rpartition("/")
     if not last.isdecimal() or _node(path, key) is not None:
@@ -145,7 +167,7 @@ def _level(path: Path, key: str | None) -> str | None:
 
 
 def _metadata(
-    path: Path, key: str | None, array: Any
+    path: Place, key: str | None, array: Any
 ) -> tuple[str | None, dict[str, float], tuple[str, ...]]:
     """Axes, voxel size and names of channels from a group around the array, or else from its attributes."""
     parts = (key or "").split("/")

@@ -46,7 +46,7 @@ class Stored:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Turns what a library raises on a damaged file into one sentence."""
     try:
         yield
@@ -88,11 +88,13 @@ def check_packed(stored: int, unpacked: int, what: str) -> None:
         raise ValueError(f"{what} of {unpacked} bytes takes {stored} in the file")
 
 
-def no_such_key(path: Path, key: str | None, keys: list[str]) -> InputError:
+def no_such_key(path: Path | str, key: str | None, keys: list[str]) -> InputError:
     """The error for an array that is not there or not chosen."""
     came = f'no array "{key}"' if key else f"{len(keys)} arrays and no choice"
     known = ", ".join(keys[:20]) + (", …" if len(keys) > 20 else "") or "none"
-    return InputError(f"{path}: {came}; name one of those present as {path.name}:KEY, KEY out of: {known}")
+    return InputError(
+        f"{path}: {came}; name one of those present as {Path(path).name}:KEY, KEY out of: {known}"
+    )
 
 
 def axes_in(attributes: Mapping[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ from shallow2deep.blocks import Window, blocks
 from shallow2deep.errors import DamagedFileError, InputError, MissingDataError
 from shallow2deep.io.formats import ENDINGS, check_ending, open_stored, split_name
 from shallow2deep.io.memory import require_memory
+from shallow2deep.io.remote import is_remote
 from shallow2deep.io.stored import Stored, size_in_bytes
 
 _SLAB = 64 * 2**20  # bytes read at once where a whole volume is gone through
@@ -387,6 +388,8 @@ def members(name: str) -> list[str]:
     Raises:
         InputError: a folder or pattern without a file to read.
     """
+    if is_remote(name):
+        return [name]
     path, key = split_name(name)
     if path.suffix.lower() == ".n5":
         check_ending(path)

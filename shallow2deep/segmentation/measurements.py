@@ -34,7 +34,7 @@ def measured(
     table = {"label": found["label"], "area_px" if labels.ndim == 2 else "volume_voxels": found["area"]}
     if voxel_size is not None:
         table[f"{bulk}_um{labels.ndim}"] = found["area"] * np.prod(np.asarray(voxel_size) / 1e3)
-    for unit, factors in _units(voxel_size, labels.ndim):
+    for unit, factors in units_of(voxel_size, labels.ndim):
         table |= {f"centroid_{a}_{unit}": found[f"centroid-{n}"] * factors[n] for n, a in enumerate(axes)}
     for n, a in enumerate(axes):
         table |= {f"bbox_{a}_start": found[f"bbox-{n}"], f"bbox_{a}_stop": found[f"bbox-{n + len(axes)}"]}
@@ -45,7 +45,7 @@ def measured(
     return table
 
 
-def _units(voxel_size: Sequence[float] | None, ndim: int) -> list[tuple[str, Sequence[float]]]:
+def units_of(voxel_size: Sequence[float] | None, ndim: int) -> list[tuple[str, Sequence[float]]]:
     """The units that lengths are told in, and how many of each a pixel has along each axis."""
     units: list[tuple[str, Sequence[float]]] = [("px", (1.0,) * ndim)]
     if voxel_size is not None:
@@ -55,7 +55,7 @@ def _units(voxel_size: Sequence[float] | None, ndim: int) -> list[tuple[str, Seq
 
 def _ellipses(labels: np.ndarray, voxel_size: Sequence[float] | None) -> Table:
     table: Table = {}
-    for unit, spacing in _units(voxel_size, 2):
+    for unit, spacing in units_of(voxel_size, 2):
         names = ("axis_major_length", "axis_minor_length", "eccentricity")
         found = regionprops_table(labels, properties=names, spacing=tuple(spacing))
         table |= {f"{name.removesuffix('_length')}_{unit}": found[name] for name in names[:2]}

@@ -11,6 +11,7 @@ from natsort import natsorted
 from shallow2deep.errors import InputError, MissingDataError, one_line
 from shallow2deep.io.formats import ENDINGS, split_name
 from shallow2deep.io.ilp import open_project
+from shallow2deep.io.remote import is_remote
 from shallow2deep.io.volumes import members
 from shallow2deep.runs.detached import names_python
 from shallow2deep.settings import absolute_names, with_names
@@ -106,7 +107,7 @@ class Places:
                 raise MissingDataError(f"{member}: there is no such file; check the path")
         if key == "ilp":
             lanes = [split_name(lane.raw)[0] for lane in open_project(pattern).lanes if lane.raw]
-            for path in filter(Path.exists, lanes):
+            for path in (lane for lane in lanes if is_remote(lane) or lane.exists()):
                 self._inside(f"{path}, which {name} names", path, self.readable)
         return name
 

@@ -1,6 +1,7 @@
 """Settings from YAML files and command lines, and back into YAML."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from pathlib import Path
@@ -91,6 +92,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return absolute_names(values, path.resolve().parent)
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # of what lies elsewhere
 _NAMES_OF_DATA = {
     "raw",
     "labels",
@@ -108,7 +110,7 @@ def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
     """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
 
     def absolute(key: str, name: str) -> str:
-        if name.lower().startswith("file:"):
+        if name.lower().startswith("file:") or _ADDRESS.match(name):
             return name
         path = folder / os.path.expanduser(name)  # noqa: PTH111 - leaves an unknown user's ~ as it is
         by_name = key == "enhancer" and "/" not in name and not os.path.exists(path)  # noqa: PTH110 - of any name

@@ -73,6 +73,22 @@ def test_labels_measurements_masks_and_scores(maps: Path, tmp_path: Path) -> Non
     assert not list(out.glob(".*"))
 
 
+def test_in_blocks_objects_are_connected_parts(maps: Path, tmp_path: Path) -> None:
+    out, raw = tmp_path / "out", ["--raw", f"{tmp_path}/[ab]_raw.png"]
+    told = s2d("objects", f"{maps}/*.h5", "--out", out, "--in-blocks", "--format", "zarr", *raw)
+    assert told["objects"] == {"a_raw": 2, "b_raw": 0}  # two discs touch
+    labels = open_volume(out / "a_raw_objects.zarr").read()
+    np.testing.assert_array_equal(labels, np.array([0, 1, 1, 2])[TRUTH])
+    with (out / "objects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["area_px"]) for row in rows] == [(TRUTH % 3 > 0).sum(), (TRUTH == 3).sum()]
+    assert {float(row["raw_mean"]) for row in rows} == {180.0}
+    for wrong in ({}, {"masks": True, "format": "zarr"}):
+        with pytest.raises(InputError, match="give blobs and --format zarr"):
+            find_objects(RawData(raw=(str(maps),)), tmp_path / "no", in_blocks=True, **wrong)
+    assert not (tmp_path / "no").exists()
+
+
 def test_the_same_command_gives_the_same_bytes(maps: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         find_objects(RawData(raw=(str(maps),)), tmp_path / name, masks=True)
