@@ -17,6 +17,6 @@ def test_run_stays_whole_without_the_enhancers_run(
     adapt(data.target(source), tmp_path / "target")
     shutil.rmtree(source)
     raw = f"{data.folder}/target0_raw.png"
-    out = predict(tmp_path / "target", raw, tmp_path / "one.zarr", "enhanced")
+    out = predict(tmp_path / "target", raw, tmp_path / "one.h5", "enhanced")
     expected = open_volume(target_run / "enhanced" / "target0_raw.h5").read()
     np.testing.assert_array_equal(open_volume(out[0]).read(), expected)
