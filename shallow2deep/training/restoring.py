@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Generator, Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -113,6 +112,8 @@ def restored_well(predict: Callable[[Tensor], Tensor], samples: Samples, size: i
 
 
 def _psnr(truth: list[Tensor], found: list[Tensor], counted: list[Tensor], span: float) -> float:
+    from skimage.metrics import peak_signal_noise_ratio  # slow to import
+
     a, b = (
         torch.cat([image[mask] for image, mask in zip(images, counted, strict=True)]).numpy()
         for images in (truth, found)
@@ -121,5 +122,7 @@ def _psnr(truth: list[Tensor], found: list[Tensor], counted: list[Tensor], span:
 
 
 def _ssim(a: np.ndarray, b: np.ndarray, span: float) -> float:
+    from skimage.metrics import structural_similarity  # slow to import
+
     window = min(_WINDOW, *(n - 1 + n % 2 for n in a.shape))
     return float(structural_similarity(a, b, win_size=window, data_range=span))

@@ -5,8 +5,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from shallow2deep.io.atomic import atomic_path, write_text
 
 NAME = "validations.csv"
@@ -39,6 +37,8 @@ class ScoreTable:
 
     def draw(self) -> None:
         """Draws each column by step."""
+        from matplotlib.figure import Figure  # slow to import
+
         for name in list(self._rows[0])[1:] if self._rows else []:
             fig = Figure((4.5, 3), layout="constrained")
             axis = fig.subplots()
