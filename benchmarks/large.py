@@ -22,7 +22,7 @@ from common import machine
 import shallow2deep as s2d
 from shallow2deep.commands.predict_blocks import known_of_unfinished, predict_in_blocks
 from shallow2deep.inference.enhancers import Enhancers
-from shallow2deep.inference.forest_maps import learned_by
+from shallow2deep.inference.forest_maps import ForestPredictor, learned_by
 from shallow2deep.inference.plans import enhanced_steps, forest_steps
 from shallow2deep.inference.runners import Threads
 from shallow2deep.inputs.images import open_images
@@ -56,7 +56,7 @@ def measure(side: int, enhancer: str | None, threads: int) -> tuple[float, float
     raw, strokes = discs(np.random.default_rng(0))
     forest = s2d.train_forest(raw, strokes, s2d.FeatureSpec.ilastik((0.7, 1.6, 3.5), 2), n_trees=50, seed=0)
     s2d.predict_probabilities(forest, raw[:64, :64])  # compiles the kernels
-    plan, outputs = partial(forest_steps, forest, "cpu", "numba"), of_forest(forest.classes)
+    plan, outputs = partial(forest_steps, ForestPredictor(forest)), of_forest(forest.classes)
     if enhancer is not None:
         network, spec = s2d.load_enhancer(enhancer)
         one = Enhancers((s2d.Enhancer(network, spec.outputs),))

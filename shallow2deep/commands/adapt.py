@@ -12,8 +12,10 @@ from shallow2deep.inputs.results import (
     SOURCE_NET,
     STROKES_NET,
     SUPERVISED,
+    candidate_names,
     segmentor_name,
 )
+from shallow2deep.inputs.start_weights import require_elsewhere
 from shallow2deep.inputs.target import Target, fitted_segmentor, open_target, with_pixel_size
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
@@ -135,6 +137,8 @@ def adapt(config: AdaptConfig, run: str | Path, trust: bool = False, beside: Seq
     trust_files(config.target_network.network)
     run, config = Path(run), fitted_segmentor(with_project(config))
     require_devices([config.enhanced.device, *([config.segmentor.device] if config.segmentor else [])])
+    if config.segmentor is not None:
+        require_elsewhere(run, dict.fromkeys(candidate_names(config), config.segmentor.weights))
     known = known_of(run)
     target = opened(config, run, known, trust)
     config = with_pixel_size(config, target)

@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from shallow2deep.inputs.models import ENHANCER
+from shallow2deep.inputs.results import SOURCE_NET
 from shallow2deep.inputs.shapes import way_in_words
 from shallow2deep.inputs.source import Source, fitted, open_sources
+from shallow2deep.inputs.start_weights import require_elsewhere
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.own import trust_files
@@ -60,6 +62,8 @@ def enhancer_train(config: EnhancerTrainConfig, run: str | Path, beside: Sequenc
     trust_files(*config.networks)
     run, config = Path(run), fitted(config)
     require_devices([config.enhancer.device, *([config.source_net.device] if config.source_net else [])])
+    networks = {ENHANCER: config.enhancer, SOURCE_NET: config.source_net}
+    require_elsewhere(run, {stage: one.weights for stage, one in networks.items() if one})
     known = known_of(run)
     source = open_sources(config, known)
     if config.ndim == 3:

@@ -33,6 +33,7 @@ from shallow2deep.io.formats import ENDINGS as READABLE
 from shallow2deep.io.formats import split_name
 from shallow2deep.io.known import Known
 from shallow2deep.io.map_files import ENDINGS, write_complete
+from shallow2deep.io.remote import is_remote
 from shallow2deep.networks.devices import choose_device
 from shallow2deep.networks.model import ModelSpec, load_model, load_spec
 from shallow2deep.progress import Bar, Watch, watched
@@ -85,6 +86,7 @@ def predict(
         InputError: anything that cannot be used, before any work.
     """
     data = raw if isinstance(raw, RawData) else RawData(raw=(str(raw),))
+    out = _file_here(out)
     if cluster is not None:  # workers may have started in other folders
         names = absolute_names({"raw": data.raw}, Path.cwd())["raw"]
         data, out = data.model_copy(update={"raw": tuple(names)}), Path(out).absolute()
@@ -111,6 +113,18 @@ def predict(
             p = image.predict(apply, how.ndim)
             write_complete(target, p, how.outputs, how.background, image.voxel_size)
     return targets
+
+
+def _file_here(out: str | Path) -> str | Path:
+    """A .zarr by its path, without ~ and file://; other results are named as they are written.
+
+    Raises:
+        InputError: it is an address.
+    """
+    if is_remote(out):
+        raise InputError(f"{out}: results are written to files here; give a file or a folder")
+    path, inner = split_name(str(out))
+    return path if inner is None and path.suffix.lower() == ".zarr" else out
 
 
 def _workplace(blocks: bool, processes: int | None, cluster: str | None) -> Workplace:

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from shallow2deep.inputs.start_weights import PRETRAINED_NET
+from shallow2deep.inputs.start_weights import PRETRAINED_NET, require_elsewhere
 from shallow2deep.inputs.unlabelled_images import UnlabelledImages, open_unlabelled
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
@@ -44,6 +44,7 @@ def pretrain(config: PretrainConfig, run: str | Path) -> Path:
     """
     config, run = anchored(config), Path(run)
     trust_files(config.pretrained_net.network)
+    require_elsewhere(run, {PRETRAINED_NET: config.pretrained_net.weights})
     known = known_of(run)
     require_devices([config.pretrained_net.device])
     config, images = open_unlabelled(config, known)

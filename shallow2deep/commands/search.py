@@ -14,7 +14,7 @@ import numpy as np
 from shallow2deep.commands.adapt import adapt
 from shallow2deep.commands.enhancer_train import enhancer_train
 from shallow2deep.commands.train import train
-from shallow2deep.errors import InputError, SettingsError
+from shallow2deep.errors import InputError, NotFiniteError, SettingsError, one_line
 from shallow2deep.evaluation.search_pictures import save_importance, save_parallel
 from shallow2deep.inputs.labelled_images import LABELLED_NET
 from shallow2deep.inputs.models import ENHANCER
@@ -40,7 +40,7 @@ from shallow2deep.stages.prediction import CHOICE, PREDICTION
 log = logging.getLogger(__name__)
 
 Strategy = Literal["random", "grid", "tpe"]
-TRIALS, BEST, SCORE = "trials.json", "best.yaml", "score"
+TRIALS, BEST, SCORE, FAILED = "trials.json", "best.yaml", "score", "failed"
 _STARTING = 5  # trials of tpe that are random
 
 
@@ -111,12 +111,9 @@ def search(wanted: Search, run: str | Path) -> Path:
             if number == len(trials):
                 trials.append({"settings": proposed(wanted, trials, number), SCORE: None})
                 _note(wanted, run, trials)
-            if trials[number][SCORE] is None:
-                trials[number][SCORE] = _score_of(wanted, run, trials, number)
+            if trials[number][SCORE] is None and FAILED not in trials[number]:
+                _make(wanted, run, trials, number)
                 _note(wanted, run, trials)
-                log.info(
-                    "trial %d: %s, %s", number, trials[number][SCORE], flow_yaml(trials[number]["settings"])
-                )
         return _told(wanted, run, trials[: _count(wanted)])
 
 
@@ -137,10 +134,7 @@ def _begun(wanted: Search, run: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{run} holds a search of other settings, space, strategy or seed; give these, or another --run"
         )
-    return [
-        {"settings": _as_in(wanted.space, trial["settings"]), SCORE: trial[SCORE]}
-        for trial in found["trials"]
-    ]
+    return [trial | {"settings": _as_in(wanted.space, trial["settings"])} for trial in found["trials"]]
 
 
 def _as_in(space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +156,7 @@ def points(values: list[Any] | Span) -> list[Any]:
         return values
     assert values.step is not None
     count = int((values.high - values.low) / values.step + 1e-9) + 1
-    found = [values.low + n * values.step for n in range(count)]
+    found = [min(round(values.low + n * values.step, 12), values.high) for n in range(count)]
     return [int(n) for n in found] if values.is_whole else found
 
 
@@ -190,7 +184,7 @@ def _study(wanted: Search, trials: Sequence[Mapping[str, Any]], sampler: Any = N
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     distributions = _distributions(wanted.space)
-    for trial in trials:
+    for trial in _scored(trials):
         known = {name: _known(wanted.space[name], value) for name, value in trial["settings"].items()}
         study.add_trial(
             optuna.trial.create_trial(params=known, distributions=distributions, value=trial[SCORE])
@@ -222,6 +216,21 @@ def _value(values: list[Any] | Span, known: Any) -> Any:
     return known if isinstance(values, Span) else next(v for v in values if _known(values, v) == known)
 
 
+def _make(wanted: Search, run: Path, trials: Sequence[dict[str, Any]], number: int) -> None:
+    """Scores a trial, or notes why it cannot be scored: settings that do not go together, or diverge."""
+    trial = trials[number]
+    try:
+        trial[SCORE] = _score_of(wanted, run, trials, number)
+        log.info("trial %d: %s, %s", number, trial[SCORE], flow_yaml(trial["settings"]))
+    except (InputError, NotFiniteError) as error:
+        trial[FAILED] = one_line(error)
+        log.warning("trial %d failed, %s: %s", number, flow_yaml(trial["settings"]), error)
+
+
+def _scored(trials: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [trial for trial in trials if trial[SCORE] is not None]
+
+
 def _score_of(wanted: Search, run: Path, trials: Sequence[Mapping[str, Any]], number: int) -> float:
     """Makes a trial's run, with the finished stages of those before that are the same."""
     place = run / "trials" / f"{number:04d}"
@@ -236,11 +245,12 @@ def _of_network(stage: str) -> Callable[[Path], float]:
 
 
 def _of_adaptation(run: Path) -> float:
-    """The recommended result's, on held-out strokes."""
+    """The mean of what is recommended for each class, on held-out strokes."""
     choice = read_json(run / PREDICTION / CHOICE)
     if not any(choice["held_out_strokes"].values()):
         raise InputError(f"{run}: no strokes were held out to judge by; paint more, or set held_out")
-    return float(choice["scores"][choice["recommended"]]["accuracy"])
+    chosen = [one["recommended"] for one in choice["of_classes"].values()]
+    return float(np.mean([choice["scores"][name]["accuracy"] for name in chosen]))
 
 
 def _train(config: TrainConfig, run: Path, beside: Sequence[Path]) -> None:
@@ -264,19 +274,26 @@ _RUNS: Mapping[str, tuple[Callable[..., None], Callable[[Path], float]]] = {
 
 def _told(wanted: Search, run: Path, trials: Sequence[Mapping[str, Any]]) -> Path:
     """Writes the table, the pictures, and the best settings."""
-    rows = [{**trial["settings"], SCORE: trial[SCORE]} for trial in trials]
-    plain = [
-        {name: value if isinstance(value, int | float) else flow_yaml(value) for name, value in row.items()}
-        for row in rows
-    ]
-    columns = {name: np.array([row[name] for row in plain], object) for name in plain[0]}
-    write_csv(run / "trials.csv", {"trial": np.arange(len(plain)), **columns})
-    save_parallel(run / "parallel.png", plain, SCORE)
-    if importance := _importance(wanted, trials):
+    scored = _scored(trials)
+    if not scored:
+        raise InputError(f"no trial could be scored; the first: {trials[0][FAILED]}")
+    best = max(scored, key=lambda trial: trial[SCORE])  # the first of equals
+    write_text(run / BEST, dump_yaml(wanted.config(best["settings"])))
+    rows = [_plain(trial) for trial in trials]
+    columns = {name: np.array([row[name] for row in rows], object) for name in rows[0]}
+    write_csv(run / "trials.csv", {"trial": np.arange(len(rows)), **columns})
+    save_parallel(run / "parallel.png", [_plain(trial) for trial in scored], SCORE)
+    if importance := _importance(wanted, scored):
         save_importance(run / "importance.png", importance)
-    best = max(range(len(trials)), key=lambda n: (trials[n][SCORE], -n))
-    write_text(run / BEST, dump_yaml(wanted.config(trials[best]["settings"])))
     return run / BEST
+
+
+def _plain(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial as a row of a table; without a number as its score if it failed."""
+    row = {**trial["settings"], SCORE: math.nan if trial[SCORE] is None else trial[SCORE]}
+    return {
+        name: value if isinstance(value, int | float) else flow_yaml(value) for name, value in row.items()
+    }
 
 
 def _importance(wanted: Search, trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from shallow2deep.inputs.labelled_images import LABELLED_NET, LabelledImages, open_labelled
-from shallow2deep.inputs.start_weights import open_start
+from shallow2deep.inputs.start_weights import open_start, require_elsewhere
 from shallow2deep.io.known import Known
 from shallow2deep.networks.devices import require_devices
 from shallow2deep.networks.model import ModelSpec, load_model
@@ -51,6 +51,7 @@ def train(config: TrainConfig, run: str | Path, beside: Sequence[Path] = ()) -> 
     """
     config, run = anchored(config), Path(run)
     trust_files(config.labelled_net.network)
+    require_elsewhere(run, {LABELLED_NET: config.labelled_net.weights})
     known = known_of(run)
     require_devices([config.labelled_net.device])
     config, images = open_labelled(config, known)

@@ -79,6 +79,21 @@ class Grey:
 
 
 @dataclass(frozen=True)
+class Normalised:
+    """A source, shifted and scaled by known moments, float32."""
+
+    source: BlockSource
+    moments: Moments
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    def read(self, window: Window) -> np.ndarray:
+        return self.moments.standardised(self.source.read(window))
+
+
+@dataclass(frozen=True)
 class Standardised:
     """A source with mean 0 and deviation 1, float32; the file holds `[number, sum, sum of squares]`."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -71,4 +72,10 @@ class Enhancers:
 
     def of_class(self, number: int) -> Enhancer | None:
         """The one for a class, as it is applied to that class alone."""
-        return next((replace(one, kept=frozenset()) for one in self.each if number not in one.kept), None)
+        pairs = zip(self.each, self._alone, strict=True)
+        return next((alone for one, alone in pairs if number not in one.kept), None)
+
+    @cached_property
+    def _alone(self) -> list[Enhancer]:
+        """Each as it is applied to one class; made once, as each gets its networks ready once."""
+        return [replace(one, kept=frozenset()) for one in self.each]

@@ -1,14 +1,11 @@
 """How forests, enhancers, networks on raw and mixed results predict by steps on blocks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import torch
-from torch import nn
-
-from shallow2deep.forests import Forest
 from shallow2deep.inference import enhance_blocks, forest_maps, network_maps
 from shallow2deep.inference.block_loop import BlockWork
-from shallow2deep.inference.derived import Completed, Concatenated, Picked
+from shallow2deep.inference.derived import Completed, Concatenated, Normalised, Picked
 from shallow2deep.inference.enhance_blocks import network_step
 from shallow2deep.inference.enhancers import Enhancers
 from shallow2deep.inference.forest_maps import ForestPredictor
@@ -26,12 +23,10 @@ Plan = Callable[[BlockSource, Moments, Desk], Planned]
 """From raw `([C,] *spatial)`, its mean and deviation, and a place for what is needed meanwhile."""
 
 
-def forest_steps(
-    forest: Forest, device: str, engine: str, raw: BlockSource, moments: Moments, desk: Desk
-) -> Planned:
-    """See `forest_map_on_disk`."""
+def forest_steps(predictor: ForestPredictor, raw: BlockSource, moments: Moments, desk: Desk) -> Planned:
+    """See `forest_map_on_disk`; one predictor serves all planes."""
+    forest = predictor.forest
     shape = forest_maps.require_fitting(forest, raw.shape)
-    predictor = ForestPredictor(forest, device, engine)
     block = (forest_maps.BLOCK[forest.spec.ndim],) * forest.spec.ndim
     stored = desk.array("forest", (len(forest.classes), *shape), block)
     about = [fingerprint(predictor), list(block), list(stored.shape)]
@@ -49,15 +44,14 @@ def enhanced_steps(
 
 
 def raw_steps(
-    network: nn.Module, spec: ModelSpec, device: torch.device, raw: BlockSource, moments: Moments, desk: Desk
+    predictor: NetworkPredictor, spec: ModelSpec, raw: BlockSource, moments: Moments, desk: Desk
 ) -> Planned:
-    """See `predict_raw`."""
+    """See `predict_raw`; one predictor, without moments, serves all planes."""
     network_maps.require_channels(spec, raw.shape[0] if len(raw.shape) > spec.ndim else 1)
     known = moments if spec.normalisation is None else Moments(*spec.normalisation)
-    predictor = NetworkPredictor(network, spec.outputs, device, known)
     block = (network_maps.BLOCK[spec.ndim],) * spec.ndim
-    step, view = network_step("network", predictor, raw, block, desk)
-    return [step], view
+    step, view = network_step("network", predictor, Normalised(raw, known), block, desk)
+    return [replace(step, about=[step.about, known.mean, known.deviation])], view
 
 
 def completed_steps(
@@ -77,11 +71,12 @@ def mixed_steps(
         parts: by the name of the class; a plan that is there several times is followed once.
     """
     made: dict[int, BlockSource] = {}
-    steps, views = list[Step](), list[BlockSource]()
+    steps, views, chosen = list[Step](), list[BlockSource](), []
     for name, (plan, outputs) in parts.items():
         if id(plan) not in made:
             further, made[id(plan)] = plan(raw, moments, desk.part(f"result{len(made)}"))
             steps += further
         channels = tuple(n for n, output in enumerate(outputs) if output.class_name == name)
         views.append(Picked(made[id(plan)], channels))
-    return steps, Concatenated(tuple(views))
+        chosen.append([name, [*made].index(id(plan)), channels])
+    return [replace(steps[0], about=[steps[0].about, chosen]), *steps[1:]], Concatenated(tuple(views))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -12,7 +13,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -66,7 +67,7 @@ class Threads:
         def do(tasks: Iterable[Task], alone: bool) -> Iterator[tuple[Task, Any]]:
             count = 1 if alone else self.count
             with ThreadPoolExecutor(count) as pool:
-                yield from _as_done(pool, lambda task: works[task[0]](task[2]), tasks, count)
+                yield from _as_done(pool, lambda task: works[task[0]](task[2]), tasks, lambda: count)
 
         yield do
 
@@ -91,7 +92,7 @@ class Processes:
         _require_sendable(works)
         pool = ProcessPoolExecutor(self.count, get_context("spawn"), _equip, ("", tuple(works)))
         try:
-            yield lambda tasks, alone: _as_done(pool, partial(_do, ""), tasks, self.count)
+            yield lambda tasks, alone: _as_done(pool, partial(_do, ""), tasks, lambda: self.count)
         except BrokenProcessPool:
             raise LostWorkerError(
                 "a process that worked on blocks was killed, perhaps for lack of memory; give fewer "
@@ -128,17 +129,25 @@ class Dask:
         with self._client(distributed) as client:
             name = f"shallow2deep-{uuid4().hex}"
             client.register_plugin(_plugin(distributed)(name, tuple(works)), name=name)
-            count = max(1, sum(client.nthreads().values()))
+
+            def count() -> int:  # workers may come later
+                return max(1, sum(client.nthreads().values()))
+
             try:
                 pool = client.get_executor(pure=False)
                 yield lambda tasks, alone: _as_done(pool, partial(_do, name), tasks, count)
+            except (CancelledError, distributed.comm.CommClosedError):
+                raise LostWorkerError(
+                    f"the scheduler of {self.cluster} is gone; start it again, and the same command goes on"
+                ) from None
             except distributed.KilledWorker as error:
                 raise LostWorkerError(
                     f"workers that had one block were killed again and again ({one_line(error)}); give them "
                     "more memory, and the same command goes on"
                 ) from None
             finally:
-                client.unregister_worker_plugin(name)
+                with suppress(Exception):  # of any kind, where the scheduler is gone
+                    client.unregister_worker_plugin(name)
 
     @contextmanager
     def _client(self, distributed: Any) -> Iterator[Any]:
@@ -183,14 +192,14 @@ def workplace(threads: int, processes: int | None = None, cluster: str | None = 
 
 
 def _as_done(
-    pool: Executor, do: Callable[[Task], Any], tasks: Iterable[Task], workers: int
+    pool: Executor, do: Callable[[Task], Any], tasks: Iterable[Task], workers: Callable[[], int]
 ) -> Iterator[tuple[Task, Any]]:
     """Tasks and what they came to, as they are done; those behind them wait until there is a place."""
     waiting = iter(tasks)
     at_work: dict[Future[Any], Task] = {}
     try:
         while True:
-            for task in islice(waiting, _QUEUED * workers - len(at_work)):
+            for task in islice(waiting, max(0, _QUEUED * workers() - len(at_work))):
                 at_work[pool.submit(do, task)] = task
             if not at_work:
                 return

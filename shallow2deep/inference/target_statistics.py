@@ -78,13 +78,13 @@ def companion_inputs(enhancer: Enhancer, p: Map, beside: Map, window: Window) ->
         beside: standardised raw, likewise.
 
     Yields:
-        float32 `(2, *spatial)`; nothing at a scale at which the window is smaller than the network's step.
+        float32 `(2, *spatial)`; nothing at a scale at which the window has no two of the network's steps.
     """
     step: Sequence[int] = enhancer.network.step  # type: ignore[assignment]
     parts = [one[(slice(None), *window)] for one in (p, beside)]
     for scale in enhancer.settings.scales:
         x = np.concatenate([np.asarray(one) for one in enhancer.scaled(parts, scale)])
-        whole_steps = tuple(slice(n // s * s) for n, s in zip(x.shape[1:], step, strict=True))
-        x = np.ascontiguousarray(x[(slice(None), *whole_steps)])
-        if x.size:
-            yield x
+        steps = [n // s for n, s in zip(x.shape[1:], step, strict=True)]
+        if prod(steps) > 1:  # of one step the lowest level has one pixel, and no variance
+            whole = tuple(slice(n * s) for n, s in zip(steps, step, strict=True))
+            yield np.ascontiguousarray(x[(slice(None), *whole)])

@@ -88,7 +88,7 @@ def intensities_of(volume: Volume) -> Intensities:
     for one in channels:
         found, before = list[np.ndarray](), 0
         for _, part in one.slabs():
-            found.append(part.ravel()[-before % step :: step])
+            found.append(part.ravel()[-before % step :: step].copy())
             before += part.size
         rows.append(np.concatenate(found))
     return Intensities.of(np.stack(rows), 1)

@@ -13,9 +13,9 @@ from shallow2deep.errors import InputError
 from shallow2deep.forests import Forest
 from shallow2deep.inference.enhance import Enhancer, stretch_between
 from shallow2deep.inference.enhancers import Enhancers
-from shallow2deep.inference.forest_maps import forest_map_on_disk, learned_by
+from shallow2deep.inference.forest_maps import ForestPredictor, forest_map_on_disk, learned_by
 from shallow2deep.inference.intensity import Intensities
-from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.network_maps import NetworkPredictor, predict_raw
 from shallow2deep.inference.plans import (
     Plan,
     completed_steps,
@@ -160,7 +160,7 @@ def image_predictor(
         watch=watch,
         overlap=overlap,
     )
-    to_steps = partial(forest_steps, forest, str(device), config.engine)
+    to_steps = partial(forest_steps, ForestPredictor(forest, str(device), config.engine))
     ndim, background = forest.spec.ndim, config.classes[0]
     if name == FOREST:
         return ImagePredictor(to_map, of_forest(config.classes), ndim, learned, background, to_steps)
@@ -260,7 +260,7 @@ def network_predictor(
     """How a segmentor predicts, or a source net, which brings each image to its own mean and deviation."""
     learned = Intensities.from_dict(spec.record.get("raw"))
     apply = partial(predict_raw, network, spec, device=device, watch=watch, overlap=overlap)
-    plan = partial(raw_steps, network, spec, device)
+    plan = partial(raw_steps, NetworkPredictor(network, spec.outputs, device), spec)
     return _completing(apply, spec.outputs, spec.ndim, learned, background, plan)
 
 

@@ -1,7 +1,7 @@
 """The network whose weights a training begins with, found and checked."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from shallow2deep.exports.packages import load_package, read_package
 from shallow2deep.inputs.labelled_images import LABELLED_NET
 from shallow2deep.inputs.models import ENHANCER, find_enhancer, is_package, load_companion
 from shallow2deep.inputs.results import SOURCE_NET
+from shallow2deep.io.atomic import read_json
 from shallow2deep.io.known import Known
-from shallow2deep.networks.model import WITH_RAW, ModelSpec, load_model, load_spec
-from shallow2deep.networks.starting import frozen_parts, require_some, take_layers
+from shallow2deep.networks.model import METADATA, WITH_RAW, ModelSpec, load_model, load_spec
+from shallow2deep.networks.starting import frozen_parts, matching_layers, require_some, take_layers
 from shallow2deep.settings import OptimisationSettings
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Start:
     @property
     def licences(self) -> list[str]:
         """The terms of the data that it learned from."""
-        said = self.spec.metadata.get("data_licences", ())
+        said = self.spec.metadata.get("data_licences", ()) or _licences_above(self.place)
         return [str(one) for one in said] if isinstance(said, list | tuple) else []
 
     def tensors(self, companion: bool = False) -> dict[str, Tensor]:
@@ -51,12 +52,29 @@ class Start:
             companion: of the network for raw beside maps, if it has one.
 
         Raises:
-            InputError: damaged, or of Python code that is not trusted.
+            InputError: damaged, changed since it was opened, or of Python code that is not trusted.
         """
+        if _fingerprint(self.place, Known()) != self.fingerprint:
+            raise InputError(f"{self.name} has changed since this training began; run the same command again")
         found = load_companion(self.place) if companion else None
         if found is None:
             found = load_package(self.place) if is_package(self.place) else load_model(self.place)
         return found[0].state_dict()
+
+    def require_frozen(self, spec: ModelSpec, frozen: Sequence[str], companion: bool = False) -> None:
+        """Whether all layers that will not be trained can be taken over; see `tensors`.
+
+        Raises:
+            InputError: some cannot, and would stay as they are drawn.
+        """
+        left = matching_layers(spec.on_meta(), self.tensors(companion)).left
+        drawn = [layer for layer in left if any(f"{layer}.".startswith(f"{name}.") for name in frozen)]
+        if drawn:
+            of = "the companion's " if companion else ""
+            raise InputError(
+                f"frozen has {', '.join(frozen)}, but {self.name} has no weights for {of}{drawn[0]}, which "
+                "would stay as it is drawn; freeze other parts, or set network as it was there"
+            )
 
     def give(self, network: nn.Module, companion: bool = False) -> dict[str, Any]:
         """Hands its layers over, and says which; what there is to record of that."""
@@ -95,7 +113,25 @@ def open_start(
     known.once(
         f"starts {start.fingerprint} {shapes}", lambda: require_some(network, start.tensors(), start.name)
     )
+    if settings.frozen:
+        start.require_frozen(spec, settings.frozen)
     return start
+
+
+def require_elsewhere(run: Path, starts: Mapping[str, str | None]) -> None:
+    """Whether no stage of a run starts from what it would remove: its own network.
+
+    Args:
+        starts: the weights that each stage starts from.
+
+    Raises:
+        InputError: one does.
+    """
+    for stage, weights in starts.items():
+        if weights and _place(Path(weights), stage).resolve().is_relative_to((run / stage).resolve()):
+            raise InputError(
+                f"weights: {weights} is what {run} trains anew and would remove; give another --run"
+            )
 
 
 def with_start(inputs: dict[str, str], start: Start | None) -> dict[str, str]:
@@ -127,6 +163,15 @@ def _place(path: Path, stage: str) -> Path:
             f"{path}: no trained network here; give a finished run, a folder with model.json, a package that "
             "shallow2deep has written, or a name that s2d models lists"
         ) from None
+
+
+def _licences_above(place: Path) -> Any:
+    """Of a network that a training kept besides its last one: its stage says them."""
+    for folder in list(place.parents)[:2]:
+        if (folder / METADATA).is_file():
+            said = read_json(folder / METADATA)
+            return said.get("data_licences", ()) if isinstance(said, dict) else ()
+    return ()
 
 
 def _fingerprint(place: Path, known: Known) -> str:

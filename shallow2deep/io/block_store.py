@@ -135,8 +135,10 @@ class Unfinished:
         same = known == json.loads(json.dumps(key)) and not over
         self.anew = self.folder.exists() and not same and not over
         if not same:
+            for decided in (file, self._journal):  # first: what is half removed must not be gone on with
+                decided.unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.scratch.mkdir(parents=True)
+            self.scratch.mkdir(parents=True, exist_ok=True)
             write_json(file, key)
         sweep(self.folder, alone=True)
 
@@ -144,8 +146,9 @@ class Unfinished:
         """The pieces that are done, and what they came to; half a line at the end does not count."""
         if not self._journal.is_file():
             return {}
-        whole = self._journal.read_bytes().rpartition(b"\n")[0]
-        self._journal.write_bytes(whole + b"\n" if whole else b"")
+        whole, end, half = self._journal.read_bytes().rpartition(b"\n")
+        if half:
+            os.truncate(self._journal, len(whole) + len(end))
         try:
             return {str(piece): result for piece, result in map(json.loads, whole.splitlines())}
         except (ValueError, TypeError):

@@ -107,13 +107,13 @@ _NAMES_OF_DATA = {
 
 
 def absolute_names(values: Any, folder: Path, key: str = "") -> Any:
-    """`values` with every relative name of data resolved against `folder`; an enhancer may be a mere name."""
+    """`values` with every relative name of data resolved against `folder`; a model may be a mere name."""
 
     def absolute(key: str, name: str) -> str:
         if name.lower().startswith("file:") or _ADDRESS.match(name):
             return name
         path = folder / os.path.expanduser(name)  # noqa: PTH111 - leaves an unknown user's ~ as it is
-        by_name = key == "enhancer" and "/" not in name and not os.path.exists(path)  # noqa: PTH110 - of any name
+        by_name = key in ("enhancer", "weights") and "/" not in name and not os.path.exists(path)  # noqa: PTH110 - of any name
         return name if by_name else str(path)
 
     return with_names(values, absolute, key)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from shallow2deep.settings.base import Settings, validated
-from shallow2deep.settings.reading import merged, nested, read_yaml
+from shallow2deep.settings.reading import absolute_names, merged, nested, read_yaml
 
 
 class Span(Settings):
@@ -52,7 +52,13 @@ def read_space(path: Path) -> dict[str, list[Any] | Span]:
     Raises:
         SettingsError: no such file, or something else in it.
     """
-    return validated(_Space, {"settings": read_yaml(path)}, str(path)).settings
+    found = validated(_Space, {"settings": read_yaml(path)}, str(path)).settings
+    return {name: _with_absolute_names(name, values, path.resolve().parent) for name, values in found.items()}
+
+
+def _with_absolute_names(name: str, values: list[Any] | Span, folder: Path) -> list[Any] | Span:
+    key = name.rpartition(".")[2]
+    return values if isinstance(values, Span) else [absolute_names(value, folder, key) for value in values]
 
 
 def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

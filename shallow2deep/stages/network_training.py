@@ -188,6 +188,8 @@ def pool_network_stage(
     networks = {".": (spec, inputs)}
     if companion:
         networks[WITH_RAW] = (replace(spec, in_channels=len(inputs) + 1), (*inputs, "raw"))
+        if start and settings.frozen:
+            start.require_frozen(networks[WITH_RAW][0], settings.frozen, companion=True)
     work = partial(train_networks, networks, settings, config, source.spec.to_dict(), previews, start)
     return Stage(
         spec.kind,

@@ -59,6 +59,7 @@ def pretrained_net_stage(
     deciding = {
         "seed": config.seed,
         "hiding": config.hiding.deciding(),
+        "cell": cell_of(config.hiding, spec, images.shape),
         "voxel_size": images.voxel_size,
         "strides": spec.strides,
         **own_source(spec),

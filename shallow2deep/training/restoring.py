@@ -16,6 +16,7 @@ from shallow2deep.training.objectives import Forward
 from shallow2deep.training.validation import Judged, Sample, Samples, batches, side_by_side, stacked
 
 _WINDOW = 7  # of SSIM, pixels
+_SHORTEST = 3  # pixels
 
 
 def hide(images: Tensor, settings: HidingSettings, cell: Sequence[int], random: Generator) -> Sample:
@@ -122,7 +123,12 @@ def _psnr(truth: list[Tensor], found: list[Tensor], counted: list[Tensor], span:
 
 
 def _ssim(a: np.ndarray, b: np.ndarray, span: float) -> float:
+    """Where an axis is too short for a window, the mean of its planes."""
     from skimage.metrics import structural_similarity  # slow to import
 
+    axis = int(np.argmin(a.shape))
+    if a.shape[axis] < _SHORTEST and a.ndim > 1:
+        planes = zip(np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0), strict=True)
+        return float(np.mean([_ssim(one, other, span) for one, other in planes]))
     window = min(_WINDOW, *(n - 1 + n % 2 for n in a.shape))
     return float(structural_similarity(a, b, win_size=window, data_range=span))

@@ -158,3 +158,9 @@ def test_workers_are_for_one_image_into_a_zarr(net: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="0 processes were asked for"):
         predict(net, raw, tmp_path / "p.zarr", processes=0)
     assert not (tmp_path / "p.zarr").exists()
+
+
+def test_results_elsewhere_are_refused(target_run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match="results are written to files here"):
+        predict(target_run, str(tmp_path / "a.npy"), "s3://bucket/maps.zarr", "forest")

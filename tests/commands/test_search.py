@@ -41,7 +41,7 @@ def wanted(data: Data, strategy: Any = "tpe", trials: int = 8, space: Any = SPAC
     values = {
         "classes": ["background", "disc"],
         "sources": data.source_values()["sources"],
-        "labelled_net": NET,
+        "labelled_net": dict(NET),
     }
     return Search("train", values, space, strategy, trials)
 
@@ -140,6 +140,42 @@ def test_proposals_are_in_the_space_and_depend_on_what_was_before_alone(
 def test_points_of_a_span(low: int, count: int, step: int) -> None:
     found = points(Span(low=low, high=low + count * step, step=step))
     assert found == list(range(low, low + count * step + 1, step))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 0.3), (0.1, 0.3), (0, 0.7)])
+def test_points_of_a_span_of_other_numbers_end_within_it(low: float, high: float) -> None:
+    found = points(Span(low=low, high=high, step=0.1))
+    assert found[-1] == high
+    assert len(found) == round((high - low) / 0.1) + 1
+
+
+def test_trials_that_fail_are_noted_and_passed_over(data: Data, tmp_path: Path) -> None:
+    """A patch of 40 pixels is no multiple of what three poolings behind a stem of 2 need."""
+    run = tmp_path / "run"
+    one = wanted(data, "grid", 3, {"labelled_net.network.depth": [1, 3, 2]})
+    one.values["labelled_net"].update(patch=[40, 40])
+    search(one, run)
+    trials = json.loads((run / "trials.json").read_text())["trials"]
+    assert [trial["score"] is None for trial in trials] == [False, True, False]
+    assert "does not divide" in trials[1]["failed"]
+    assert read_yaml(run / "best.yaml")["labelled_net"]["network"]["depth"] != 3
+    before = told(run)
+    search(one, run)
+    assert told(run) == before
+
+
+def test_nothing_that_works_is_said(data: Data, tmp_path: Path) -> None:
+    one = wanted(data, "grid", 1, {"labelled_net.patch": [[33, 33]]})
+    with pytest.raises(InputError, match=r"no trial could be scored; the first: .*patch"):
+        search(one, tmp_path / "run")
+
+
+def test_names_in_a_space_are_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "space.yaml").write_text("enhancer.weights: [before, nuclei-2d]")
+    assert read_space(tmp_path / "space.yaml") == {
+        "enhancer.weights": [str(tmp_path / "before"), "nuclei-2d"]
+    }
 
 
 def test_bad_input_is_refused_before_work(data: Data, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from shallow2deep.inference import forest_maps
 from shallow2deep.inference.derived import Resized
 from shallow2deep.inference.enhance import Enhancer, _resized
 from shallow2deep.inference.enhancers import Enhancers
-from shallow2deep.inference.forest_maps import forest_map_on_disk, predict_probabilities
+from shallow2deep.inference.forest_maps import ForestPredictor, forest_map_on_disk, predict_probabilities
 from shallow2deep.inference.moments import Moments
-from shallow2deep.inference.network_maps import predict_raw
+from shallow2deep.inference.network_maps import NetworkPredictor, predict_raw
 from shallow2deep.inference.plans import Plan, enhanced_steps, forest_steps, mixed_steps, raw_steps
 from shallow2deep.inference.predictor import ArraySource
 from shallow2deep.inference.runners import Dask, Processes, Threads, Workplace
@@ -83,7 +83,7 @@ def made(plan: Plan, raw: np.ndarray, folder: Path, place: Workplace) -> tuple[n
 
 
 def test_a_forest_gives_the_same_bits(forest: Forest, raw: np.ndarray, tmp_path: Path) -> None:
-    found, _ = made(partial(forest_steps, forest, "cpu", "numba"), raw, tmp_path, Threads(2))
+    found, _ = made(partial(forest_steps, ForestPredictor(forest)), raw, tmp_path, Threads(2))
     np.testing.assert_array_equal(found, predict_probabilities(forest, raw))
 
 
@@ -92,7 +92,7 @@ def test_an_enhancer_with_a_companion_at_several_scales(
 ) -> None:
     p = forest_map_on_disk(forest, raw)
     whole = np.asarray(enhancers.enhance_on_disk([p.channel(n) for n in range(3)], raw))
-    plan = partial(enhanced_steps, partial(forest_steps, forest, "cpu", "numba"), enhancers)
+    plan = partial(enhanced_steps, partial(forest_steps, ForestPredictor(forest)), enhancers)
     found, _ = made(plan, raw, tmp_path, Threads(1))
     assert found.shape == (3, *SHAPE)
     assert np.std(whole[0]) > 1e-4
@@ -102,8 +102,8 @@ def test_an_enhancer_with_a_companion_at_several_scales(
 def test_each_class_by_its_own_result(forest: Forest, raw: np.ndarray, tmp_path: Path) -> None:
     spec = ModelSpec("segmentor", (Output("b"),), 4, ((2, 2),), (1, 1))
     net = as_trained(spec.build())
-    of_raw = partial(raw_steps, net, spec, "cpu")
-    of_the_forest = partial(forest_steps, forest, "cpu", "numba")
+    of_raw = partial(raw_steps, NetworkPredictor(net, spec.outputs), spec)
+    of_the_forest = partial(forest_steps, ForestPredictor(forest))
     names = of_forest(("ground", "a", "b"))
     parts = {"a": (of_the_forest, names), "b": (of_raw, spec.outputs)}
     found, _ = made(partial(mixed_steps, parts), raw, tmp_path, Threads(2))
@@ -142,7 +142,7 @@ def test_all_workplaces_give_the_same_bytes(
 ) -> None:
     if isinstance(place, Dask):
         pytest.importorskip("distributed", reason="the extra dask")
-    plan = partial(enhanced_steps, partial(forest_steps, forest, "cpu", "numba"), enhancers)
+    plan = partial(enhanced_steps, partial(forest_steps, ForestPredictor(forest)), enhancers)
     _, direct = made(plan, raw, tmp_path / "direct", Threads(1))
     _, found = made(plan, raw, tmp_path / "there", place)
     assert found == direct

@@ -82,6 +82,8 @@ def test_windows_come_at_every_scale_in_whole_steps() -> None:
     found = list(companion_inputs(enhancer, p, raw, (slice(0, 40), slice(10, 39))))
     assert [x.shape for x in found] == [(2, 20, 12), (2, 40, 28)]
     np.testing.assert_array_equal(found[1], np.concatenate([p, raw])[:, :, 10:38])
+    one_step = companion_inputs(enhancer, p, raw, (slice(0, 4), slice(0, 7)))
+    assert [x.shape for x in one_step] == []  # batch normalisation has no variance of one pixel
     small = companion_inputs(enhancer, p, raw, (slice(0, 40), slice(0, 5)))
     assert [x.shape for x in small] == [(2, 40, 4)]
 

@@ -1,6 +1,7 @@
 """Trainings that start from what exists: what is taken, what stands still, what is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -150,3 +151,39 @@ def test_from_the_command_line_bad_weights_end_in_a_sentence(data: Data, tmp_pat
     assert "nowhere: no trained network here" in found.stderr
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_start_from_what_it_would_remove(data: Data, source_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    s2d_api.train(labelled(data), run)
+    before = (run / "labelled_net" / "weights.safetensors").read_bytes()
+    with pytest.raises(InputError, match="trains anew and would remove"):
+        s2d_api.train(labelled(data, weights=str(run)), run)
+    assert (run / "labelled_net" / "weights.safetensors").read_bytes() == before
+
+
+def test_what_is_frozen_must_be_taken(source_run: Path) -> None:
+    settings = EnhancerSettings(weights=str(source_run / "enhancer"), frozen=("stem",))
+    start = open_start(settings, spec(), "enhancer")
+    assert start is not None
+    with pytest.raises(InputError, match="no weights for the companion's stem"):
+        start.require_frozen(replace(spec(), in_channels=2), settings.frozen, companion=True)
+    start.require_frozen(replace(spec(), in_channels=2), ("down",), companion=True)
+
+
+def test_weights_that_change_meanwhile_are_not_taken(source_run: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(source_run / "enhancer", tmp_path / "start")
+    start = open_start(EnhancerSettings(weights=str(place)), spec(), "enhancer")
+    assert start is not None
+    shutil.copy(source_run / "source_net" / "weights.safetensors", place)
+    with pytest.raises(InputError, match="has changed since"):
+        start.give(spec().build())
+
+
+def test_networks_that_a_training_kept_have_the_terms_of_its_stage(data: Data, tmp_path: Path) -> None:
+    s2d_api.train(labelled(data, keep_best=1), tmp_path / "run")
+    kept = next((tmp_path / "run" / "labelled_net" / "best").iterdir())
+    found = load_spec(tmp_path / "run" / "labelled_net")
+    start = open_start(TrainingSettings(weights=str(kept)), found, "labelled_net")
+    assert start is not None
+    assert start.licences == ["of the second"]
