@@ -78,10 +78,10 @@ def test_each_command_has_a_section_of_its_own(users: Written, tmp_path: Path) -
 
 
 def test_names_in_the_users_file_are_relative_to_it(users: Written, tmp_path: Path) -> None:
-    path = users({"adapt": {"segmentor": {"weights": "mine"}}})
+    path = users({"adapt": {"segmentor": {"weights": "nets/mine"}}})
     found = resolved(AdaptConfig, levels_of("adapt", config_of(tmp_path)))
     assert found.segmentor is not None
-    assert found.segmentor.weights == str(path.parent / "mine")
+    assert found.segmentor.weights == str(path.parent / "nets/mine")
 
 
 def test_what_is_used_of_the_users_file_is_said(
