@@ -60,6 +60,8 @@ def reaching(address: str) -> Iterator[None]:
     """Turns what is raised where nothing answers into one sentence."""
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError:
         raise MissingDataError(f"{address}: there is no such zarr; check the address") from None
     except Exception as error:  # each kind of place has errors of its own
@@ -70,8 +72,8 @@ def reaching(address: str) -> Iterator[None]:
 
 def require_there(address: str) -> None:
     """Raises InputError if a package is missing, and if no zarr is there."""
-    fs, path = _opened(address)
     with reaching(address):
+        fs, path = _opened(address)
         if not any(_is_there(fs, f"{path}/{name}") for name in _METADATA):
             raise FileNotFoundError
 
@@ -87,9 +89,9 @@ def _is_there(fs: Any, file: str) -> bool:
 
 def size_of(address: str, name: str) -> int | None:
     """Bytes of a file below an address; None if there is none."""
-    fs, path = _opened(address)
     try:
         with reaching(address):
+            fs, path = _opened(address)
             size = fs.size(f"{path}/{name}")
     except MissingDataError:
         return None
@@ -98,6 +100,6 @@ def size_of(address: str, name: str) -> int | None:
 
 def head_of(address: str, name: str, count: int | None) -> bytes:
     """The first bytes of a file below an address, or all of them."""
-    fs, path = _opened(address)
     with reaching(address):
+        fs, path = _opened(address)
         return bytes(fs.cat_file(f"{path}/{name}", start=0, end=count))
